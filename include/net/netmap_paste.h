@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The stack port: a netmap port behind which stands the kernel's TCP/IP.
+ *
+ * Life of a server
+ *      REGISTER    "stack:NAME"       the port, its rings and buffers
+ *      PST_ATTACH  "stack:IFNAME"     a NIC delivers into those buffers
+ *      socket, bind, listen, accept   as ever
+ *      PST_FD_REG  fd                 from now on the socket's bytes come and go
+ *                                     by slots; recv() and send() are not to be
+ *                                     used on it, everything else is
+ *      poll()                         sends the TX slots, runs the NIC and the
+ *                                     protocols, publishes RX slots
+ *      close(fd)                      closes the connection; the port forgets it
+ *
+ * RX slot   fd       the socket
+ *           offset   first payload byte, from the start of the buffer
+ *           len      offset + payload bytes
+ *           buf_idx  the buffer, the application's until it moves head past the
+ *                    slot; to keep it for longer, put another index of your own
+ *                    into the slot (and NS_BUF_CHANGED)
+ *           The slots of one fd, in ring order, are exactly its byte stream.
+ *           NS_PST_EVENT: no payload and no buffer (buf_idx 0); err tells:
+ *                    0            the peer will send no more (end of stream)
+ *                    EAGAIN       the socket is congested: what you sent waits
+ *                                 outside TCP, up to 64 slots of it; hold further
+ *                                 replies to it back
+ *                    EAGAIN, with NS_PST_CLEAR: no longer, TCP has all of it
+ *                    ENOTCONN     the connection is over, in order: both sides have
+ *                                 shut down and all was acknowledged
+ *                    other        the connection failed with this errno
+ *
+ * TX slot   fd, offset, len as above, set by the application for each slot.
+ *           The slot comes back from the sync with a fresh buffer; the one that
+ *           was in it belongs to the kernel until the peer has acknowledged it.
+ *           NS_PST_KEEP: the kernel sends from buf_idx but the application keeps
+ *                    it: it may be cited by any number of slots at once.  Its
+ *                    bytes must not change until they are acknowledged.  The
+ *                    slot's own buffer is put back into it.
+ *           NS_PST_SHUT: after this slot's data (none is needed) the kernel shuts
+ *                    the sending side down: shutdown(fd, SHUT_WR), but in order.
+ *           NS_PST_PAUSE, NS_PST_RESUME (no payload): the socket's bytes stay in TCP,
+ *                    whose window closes, as if nobody read them; or come again.
+ *                    For who cannot answer that client now and others meanwhile.
+ *                    Slots that are on their way to the ring still come.
+ *           len == offset: nothing is sent.
+ *
+ * Closing: close(fd) while the socket is congested loses what waits.  Sockets that
+ * are not congested have everything in TCP once poll() has returned; for the others
+ * wait for NS_PST_CLEAR, or send NS_PST_SHUT and wait for ENOTCONN or an error.
+ * While you cannot send and therefore release no RX slot, set cur to tail: events still
+ * come, some slots are kept for them.
+ *
+ *           A slot that names an unknown fd, a buffer the application does not
+ *           own, a place outside the buffer, or an unknown flag is not sent: it
+ *           comes back with NS_PST_REFUSED and the errno in err (and, if it had
+ *           NS_PST_KEEP, with its own buffer), and the ring goes on.
+ */
+#ifndef _NET_NETMAP_PASTE_H_
+#define _NET_NETMAP_PASTE_H_
+
+#include <net/netmap.h>
+
+/* Slot flags of a stack port (the NS_PORT_MASK byte). */
+#define NS_PST_COPIED	0x0100	/* (k) RX: payload was copied into the buffer */
+#define NS_PST_EVENT	0x0200	/* (k) RX: no payload, see err */
+#define NS_PST_KEEP	0x0400	/* (u) TX: cite the buffer, do not give it away */
+#define NS_PST_REFUSED	0x0800	/* (k) slot was not accepted, see err */
+#define NS_PST_CLEAR	0x1000	/* (k) RX: with EVENT and EAGAIN, congestion is over */
+#define NS_PST_SHUT	0x2000	/* (u) TX: shut sending down after this slot */
+#define NS_PST_PAUSE	0x4000	/* (u) TX: no payload; deliver nothing more of fd */
+#define NS_PST_RESUME	0x8000	/* (u) TX: no payload; deliver again */
+
+/* What an application may set in a TX slot; anything else is refused. */
+#define NS_PST_TX_FLAGS	(NS_BUF_CHANGED | NS_REPORT | NS_PST_KEEP | NS_PST_SHUT | \
+			 NS_PST_PAUSE | NS_PST_RESUME | \
+			 NS_PST_REFUSED)	/* left from last time: ignored */
+
+/*
+ * Ring flag (k): the application holds so many buffers that the NIC delivers by
+ * copying, or not at all.  Set and cleared at each RX sync.
+ */
+#define NR_PST_LOW	0x0100
+
+/* PST_FD_REG: the socket's bytes go through the first ring bound by the caller. */
+struct nmreq_pst_fd_reg {
+	uint32_t fd;		/* (u) */
+	uint32_t pad1;		/* (u) 0 */
+};
+
+/* Requests of ours, numbered far from those netmap may assign. */
+enum {
+	NETMAP_REQ_PST_STATS = 0x4000,	/* counters of one ring and its port */
+	NETMAP_REQ_PST_LIST,		/* name of the n-th stack port */
+};
+
+/*
+ * Counters, free-running since the port was created.  X(name, meaning).
+ * The order is part of the interface: add at the end.
+ */
+#define PST_RING_COUNTERS(X) \
+	X(rx_syncs,	"RX syncs (poll or NIOCRXSYNC)") \
+	X(rx_batches,	"RX syncs that published at least one slot") \
+	X(rx_slots,	"RX slots published") \
+	X(rx_batch_max,	"most slots published by one sync") \
+	X(rx_in_place,	"payload bytes delivered where the NIC, or AF_XDP in copy mode, wrote them") \
+	X(rx_copied,	"payload bytes copied into a buffer") \
+	X(rx_events,	"event slots (end of stream, error, congestion)") \
+	X(rx_full,	"times data waited in a socket because the ring was full") \
+	X(rx_short,	"times data waited in a socket because buffers were short") \
+	X(rx_stale,	"slots withdrawn because their socket was closed") \
+	X(rx_wakeups,	"times a sleeping application was woken") \
+	X(tx_syncs,	"TX syncs") \
+	X(tx_batches,	"TX syncs that sent at least one slot") \
+	X(tx_slots,	"TX slots accepted") \
+	X(tx_batch_max,	"most slots accepted by one sync") \
+	X(tx_bytes,	"payload bytes handed to TCP") \
+	X(tx_copied,	"of these, bytes copied: small slots, and routes without scatter-gather") \
+	X(tx_lent,	"slots sent with NS_PST_KEEP") \
+	X(tx_queued,	"slots moved to their socket's queue because it was full") \
+	X(tx_held,	"slots held back in the ring because that queue was full too") \
+	X(tx_nobuf,	"TX syncs cut short for want of a fresh buffer") \
+	X(tx_failed,	"slots whose socket had failed before they were sent") \
+	X(bad_index,	"refused: buffer index out of range") \
+	X(bad_owner,	"refused: buffer not owned by the application") \
+	X(bad_place,	"refused: offset or length outside the buffer") \
+	X(bad_fd,	"refused: no such registered socket") \
+	X(bad_flags,	"refused: unknown flag") \
+	X(bad_pointers,	"syncs refused because head or cur was illegal") \
+	X(direct_packets, "packets handed to the NIC in one go with others") \
+	X(direct_batches, "such goes: at most one doorbell each") \
+	X(nic_frames,	"frames taken from the NIC") \
+	X(nic_in_place,	"of these, frames whose payload stayed in place") \
+	X(nic_merged,	"of these, frames offered to GRO") \
+	X(nic_recycled,	"frames copied and their buffers recycled because buffers were low") \
+	X(nic_dropped,	"frames dropped for want of kernel memory") \
+	X(nic_bad,	"descriptors of the NIC that named no buffer given to it") \
+	X(nic_wakeups,	"times the driver had to be told of refilled buffers") \
+	X(stalls,	"times the module ran the NIC because the application did not")
+
+#define PST_PORT_COUNTERS(X) \
+	X(buf_total,	"buffers in the region, the reserved ones excluded") \
+	X(buf_free,	"buffers nobody holds") \
+	X(buf_nic,	"buffers with the NIC") \
+	X(buf_stack,	"buffers in the kernel's TCP/IP, received") \
+	X(buf_user,	"buffers the application owns, in slots or kept") \
+	X(buf_sent,	"buffers in the kernel's TCP/IP, sent or returned while in use") \
+	X(buf_low,	"low-water mark below which frames are copied") \
+	X(sockets,	"registered sockets") \
+	X(nics,		"attached interfaces") \
+	X(nic_zero_copy, "of these, in zero-copy mode")
+
+#define PST_COUNTER_FIELD(name, text) uint64_t name;
+struct pst_ring_counters { PST_RING_COUNTERS(PST_COUNTER_FIELD) };
+struct pst_port_counters { PST_PORT_COUNTERS(PST_COUNTER_FIELD) };
+#undef PST_COUNTER_FIELD
+
+/*
+ * NETMAP_REQ_PST_STATS, nr_name = the port.
+ * ENXIO: no such port; EINVAL: no such ring.
+ */
+struct nmreq_pst_stats {
+	uint32_t ring;		/* (u) ring number */
+	uint32_t rings;		/* (k) number of rings */
+	struct pst_port_counters port;	/* (k) */
+	struct pst_ring_counters counters;	/* (k) */
+};
+
+/* NETMAP_REQ_PST_LIST: nr_name is filled in.  ENOENT: there are no more. */
+struct nmreq_pst_list {
+	uint32_t index;		/* (u) counted from 0 */
+	uint32_t pad1;		/* (u) 0 */
+};
+
+/*
+ * Accessors.  Older PASTE applications pack these fields themselves; here they
+ * are plain members of the slot.
+ */
+static inline int32_t nm_pst_getfd(const struct netmap_slot *slot)
+{
+	return slot->fd;
+}
+
+static inline void nm_pst_setfd(struct netmap_slot *slot, int32_t fd)
+{
+	slot->fd = fd;
+}
+
+static inline uint16_t nm_pst_getdoff(const struct netmap_slot *slot)
+{
+	return slot->offset;
+}
+
+static inline void nm_pst_setdoff(struct netmap_slot *slot, uint16_t offset)
+{
+	slot->offset = offset;
+}
+
+static inline void nm_pst_reset_fddoff(struct netmap_slot *slot)
+{
+	slot->fd = 0;
+	slot->offset = 0;
+}
+
+#endif /* _NET_NETMAP_PASTE_H_ */
