@@ -1,0 +1,463 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Buffer ownership.
+ *
+ * A buffer is a page, named by its index.  It has one owner at a time:
+ *
+ *   state   owner                         leaves by
+ *   FREE    the region's free list or a   take         -> KERNEL
+ *           ring's cache of it            take_for_nic -> NIC
+ *   KERNEL  a sync or an upcall, on the   show         -> USER    it is in a slot now
+ *           way to somebody else          untake       -> FREE
+ *   NIC     fill ring or driver           to_stack     -> STACK   frame injected in place
+ *                                         take_back    -> KERNEL  frame copied
+ *   STACK   kernel TCP/IP, received       deliver      -> USER    the upcall took it out
+ *                                         settle       -> FREE    dropped by the stack
+ *   USER    the application, in a slot    claim        -> SENT    TX slot sent
+ *           or by index alone             give_back    -> FREE    RX slot released; SENT
+ *                                                                 while still in use
+ *                                         cite         -> USER    TX slot with KEEP
+ *   SENT    kernel TCP/IP until the last  settle       -> FREE
+ *           reference goes                unclaim      -> USER    the send was refused
+ *   SETTLING  settle, which looks at the  settle       -> FREE, or back where it came
+ *           page count just now                          from
+ *
+ * Nobody holds two states' rights at once, whichever rings and CPUs are at work:
+ *   - the application can name any index at any time, so a buffer is USER only while
+ *     it may use it, and what it hands in is taken by compare-and-exchange;
+ *   - STACK and SENT end in one place, settle, through a state of its own (SETTLING)
+ *     in which it looks whether the buffer is in use.  Deliver and unclaim, its rivals,
+ *     are compare-and-exchanges too.
+ *
+ * On close every buffer falls back to the page allocator with the region; pages
+ * the stack still refers to live on until it lets go.
+ *
+ * Whether somebody still refers to a page is told by its reference count: a page
+ * nobody uses has the same count as two reserved pages, those of buffer 1 and of the
+ * last one, which are never handed out.  AF_XDP pins all pages of a region alike, one
+ * after the other; while it does, or lets go, the two differ and no page is idle.
+ * A buffer that is not idle when its owner gives it up is parked in a queue of the
+ * ring and looked at again by later syncs.  It is in one such queue at most
+ * (parked[]), which bounds them.
+ *
+ * The fast path does not park received buffers: what the upcall delivers belongs
+ * to the application, and the page count is looked at when it comes back.
+ */
+#include <linux/nospec.h>
+#include <linux/slab.h>
+#include <linux/vmalloc.h>
+#include <linux/log2.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+
+#include "buf.h"
+#define CREATE_TRACE_POINTS
+#include "trace.h"
+
+static __always_inline void set_state(struct pst_bufs *bufs, u32 idx, enum pst_buf_state to)
+{
+	trace_pst_buf(bufs, idx, bufs->state[idx], to);
+	/* Whoever sees the state sees what was done to the buffer before. */
+	smp_store_release(&bufs->state[idx], to);
+}
+
+/*
+ * AF_XDP pins the first reserved page before the others and the last one after them, and
+ * the counts are read the other way round: a pinning that comes in between cannot make
+ * up for references to the page.
+ */
+static __always_inline bool idle(const struct pst_bufs *bufs, u32 idx)
+{
+	int last = page_ref_count(bufs->page[bufs->n - 1]);
+	int count;
+
+	smp_rmb();
+	count = page_ref_count(bufs->page[idx]);
+	smp_rmb();
+	return count == last && count == page_ref_count(bufs->page[PST_BUF_BASE]);
+}
+
+static __always_inline bool move(struct pst_bufs *bufs, u32 idx,
+				 enum pst_buf_state from, enum pst_buf_state to)
+{
+	if (unlikely(cmpxchg(&bufs->state[idx], from, to) != from))
+		return false;
+	trace_pst_buf(bufs, idx, from, to);
+	return true;
+}
+
+static int alloc_pages_of(struct pst_bufs *bufs)
+{
+	u32 i;
+
+	for (i = 0; i < bufs->n; i++) {
+		struct page *page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO |
+					       __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+
+		if (!page)
+			return -ENOMEM;
+		set_page_private(page, i);
+		bufs->page[i] = page;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+int pst_bufs_init(struct pst_bufs *bufs, u32 n)
+{
+	int err = -ENOMEM;
+	u32 i;
+
+	/* A wish that cannot be fulfilled must not squeeze everybody else first. */
+	if (n > si_mem_available())
+		return -ENOMEM;
+	spin_lock_init(&bufs->lock);
+	bufs->n = n;
+	bufs->page = kvcalloc(n, sizeof(*bufs->page), GFP_KERNEL_ACCOUNT);
+	bufs->state = kvzalloc(n, GFP_KERNEL_ACCOUNT);
+	bufs->parked = kvzalloc(n, GFP_KERNEL_ACCOUNT);
+	bufs->nic = kvzalloc(n, GFP_KERNEL_ACCOUNT);
+	bufs->free = kvcalloc(n, sizeof(*bufs->free), GFP_KERNEL_ACCOUNT);
+	if (!bufs->page || !bufs->state || !bufs->parked || !bufs->nic ||
+	    !bufs->free)
+		goto err_destroy;
+	err = alloc_pages_of(bufs);
+	if (err)
+		goto err_destroy;
+	for (i = n - 2; i >= PST_BUF_FIRST; i--) {
+		bufs->state[i] = PST_BUF_FREE;
+		bufs->free[bufs->nfree++] = i;
+	}
+	return 0;
+
+err_destroy:
+	pst_bufs_destroy(bufs);
+	return err;
+}
+
+void pst_bufs_destroy(struct pst_bufs *bufs)
+{
+	u32 i;
+
+	for (i = 0; bufs->page && i < bufs->n && bufs->page[i]; i++) {
+		set_page_private(bufs->page[i], 0);
+		put_page(bufs->page[i]);
+	}
+	kvfree(bufs->page);
+	kvfree(bufs->state);
+	kvfree(bufs->parked);
+	kvfree(bufs->nic);
+	kvfree(bufs->free);
+	memset(bufs, 0, sizeof(*bufs));
+}
+
+/* Buffers by state, by looking at each: exact when nothing moves. */
+void pst_bufs_count(struct pst_bufs *bufs, u32 *count)
+{
+	u32 i;
+
+	memset(count, 0, PST_BUF_STATES * sizeof(*count));
+	for (i = 0; i < bufs->n; i++)
+		count[READ_ONCE(bufs->state[i])]++;
+}
+
+int pst_pool_init(struct pst_pool *pool, struct pst_bufs *bufs)
+{
+	u32 size = roundup_pow_of_two(bufs->n);
+
+	pool->queue = kvcalloc(size, sizeof(*pool->queue), GFP_KERNEL_ACCOUNT);
+	if (!pool->queue)
+		return -ENOMEM;
+	pool->bufs = bufs;
+	pool->mask = size - 1;
+	return 0;
+}
+
+void pst_pool_destroy(struct pst_pool *pool)
+{
+	kvfree(pool->queue);
+}
+
+static void cache_fill(struct pst_pool *pool)
+{
+	struct pst_bufs *bufs = pool->bufs;
+	u32 n;
+
+	spin_lock(&bufs->lock);
+	n = min_t(u32, PST_POOL_BATCH, bufs->nfree);
+	bufs->nfree -= n;
+	memcpy(pool->cache, bufs->free + bufs->nfree, n * sizeof(u32));
+	spin_unlock(&bufs->lock);
+	pool->n = n;
+}
+
+static void cache_spill(struct pst_pool *pool)
+{
+	struct pst_bufs *bufs = pool->bufs;
+
+	pool->n -= PST_POOL_BATCH;
+	spin_lock(&bufs->lock);
+	if (WARN_ON_ONCE(bufs->nfree + PST_POOL_BATCH > bufs->n))
+		bufs->nfree = 0;	/* never: a buffer would be free twice */
+	memcpy(bufs->free + bufs->nfree, pool->cache + pool->n,
+	       PST_POOL_BATCH * sizeof(u32));
+	bufs->nfree += PST_POOL_BATCH;
+	spin_unlock(&bufs->lock);
+}
+
+static __always_inline u32 pop(struct pst_pool *pool)
+{
+	if (unlikely(!pool->n)) {
+		cache_fill(pool);
+		if (!pool->n)
+			return PST_BUF_NONE;
+	}
+	return pool->cache[--pool->n];
+}
+
+/* FREE -> KERNEL; PST_BUF_NONE when there is none. */
+u32 pst_buf_take(struct pst_pool *pool)
+{
+	u32 idx = pop(pool);
+
+	if (likely(idx != PST_BUF_NONE))
+		set_state(pool->bufs, idx, PST_BUF_KERNEL);
+	return idx;
+}
+
+/* FREE -> NIC; PST_BUF_NONE when there is none. */
+u32 pst_buf_take_for_nic(struct pst_pool *pool, u8 nic)
+{
+	u32 idx = pop(pool);
+
+	if (likely(idx != PST_BUF_NONE)) {
+		pool->bufs->nic[idx] = nic;
+		set_state(pool->bufs, idx, PST_BUF_NIC);
+	}
+	return idx;
+}
+
+/* NIC -> KERNEL: a frame that was not left in its buffer. */
+void pst_buf_take_back(struct pst_bufs *bufs, u32 idx)
+{
+	set_state(bufs, idx, PST_BUF_KERNEL);
+}
+
+/* KERNEL -> USER: it is in a slot of the application now. */
+void pst_buf_show(struct pst_bufs *bufs, u32 idx)
+{
+	set_state(bufs, idx, PST_BUF_USER);
+}
+
+/*
+ * Fresh buffers for @want TX slots, as far as there are any that the NIC does not
+ * need more: below a quarter of the mark answers wait until peers acknowledge.
+ */
+u32 pst_buf_take_many(struct pst_pool *pool, u32 *buf, u32 want)
+{
+	u32 n = 0;
+
+	if (unlikely(pst_pool_level(pool) <= pool->bufs->low))
+		pst_pool_reap(pool, 1024);
+	while (n < want && pst_pool_level(pool) > pool->bufs->low / 4) {
+		buf[n] = pst_buf_take(pool);
+		if (buf[n] == PST_BUF_NONE)
+			break;
+		n++;
+	}
+	return n;
+}
+
+static __always_inline void put_free(struct pst_pool *pool, u32 idx)
+{
+	set_state(pool->bufs, idx, PST_BUF_FREE);
+	if (unlikely(pool->n == PST_POOL_CACHE))
+		cache_spill(pool);
+	pool->cache[pool->n++] = idx;
+}
+
+/* KERNEL -> FREE: taken, and never shown to anybody who took a reference. */
+void pst_buf_untake(struct pst_pool *pool, u32 idx)
+{
+	put_free(pool, idx);
+}
+
+void pst_buf_untake_many(struct pst_pool *pool, const u32 *buf, u32 n)
+{
+	while (n)
+		put_free(pool, buf[--n]);
+}
+
+/* NIC -> STACK; the packet holds its page reference already. */
+void pst_buf_to_stack(struct pst_bufs *bufs, u32 idx)
+{
+	set_state(bufs, idx, PST_BUF_STACK);
+}
+
+/*
+ * STACK -> USER; the packet still holds its page reference.  False when the buffer is
+ * in another state (it carries two pieces of the stream and the first one has it), or
+ * somebody is just looking whether it is in use: the bytes are to be copied then.
+ */
+bool pst_buf_deliver(struct pst_bufs *bufs, u32 idx)
+{
+	return move(bufs, idx, PST_BUF_STACK, PST_BUF_USER);
+}
+
+/*
+ * USER -> SENT for an index that came from the application, any number at all.
+ * On success the caller holds a page reference, so that nobody takes the buffer
+ * for idle before the stack has its own; it ends with put_page() and settle().
+ * -ERANGE: no such buffer.  -EPERM: not the application's.
+ */
+int pst_buf_claim(struct pst_bufs *bufs, u32 idx)
+{
+	if (unlikely(idx < PST_BUF_FIRST || idx >= bufs->n - 1))
+		return -ERANGE;
+	idx = array_index_nospec(idx, bufs->n);
+	if (unlikely(READ_ONCE(bufs->state[idx]) != PST_BUF_USER))
+		return -EPERM;
+	get_page(bufs->page[idx]);
+	if (unlikely(!move(bufs, idx, PST_BUF_USER, PST_BUF_SENT))) {
+		put_page(bufs->page[idx]);
+		return -EPERM;
+	}
+	return 0;
+}
+
+/*
+ * USER -> FREE for an index that came from the application, as claim and settle in
+ * one; by way of SENT while the stack, or a packet capture, still refers to it.
+ */
+int pst_buf_give_back(struct pst_pool *pool, u32 idx)
+{
+	struct pst_bufs *bufs = pool->bufs;
+
+	if (unlikely(idx < PST_BUF_FIRST || idx >= bufs->n - 1))
+		return -ERANGE;
+	idx = array_index_nospec(idx, bufs->n);
+	if (unlikely(!move(bufs, idx, PST_BUF_USER, PST_BUF_SENT)))
+		return -EPERM;
+	pst_buf_settle(pool, idx);
+	return 0;
+}
+
+/* SENT -> USER: the application gets back what could not be sent. */
+void pst_buf_unclaim(struct pst_bufs *bufs, u32 idx)
+{
+	/* A settle that looks at it right now finds it in use and puts SENT back. */
+	while (!move(bufs, idx, PST_BUF_SENT, PST_BUF_USER))
+		cpu_relax();
+	put_page(bufs->page[idx]);
+}
+
+/* Whether an index that came from the application is the application's. */
+int pst_buf_owned(const struct pst_bufs *bufs, u32 idx)
+{
+	if (unlikely(idx < PST_BUF_FIRST || idx >= bufs->n - 1))
+		return -ERANGE;
+	if (unlikely(READ_ONCE(bufs->state[array_index_nospec(idx, bufs->n)]) != PST_BUF_USER))
+		return -EPERM;
+	return 0;
+}
+
+/* As claim, but the buffer stays the application's. */
+int pst_buf_cite(struct pst_bufs *bufs, u32 idx)
+{
+	if (unlikely(idx < PST_BUF_FIRST || idx >= bufs->n - 1))
+		return -ERANGE;
+	idx = array_index_nospec(idx, bufs->n);
+	if (unlikely(READ_ONCE(bufs->state[idx]) != PST_BUF_USER))
+		return -EPERM;
+	get_page(bufs->page[idx]);
+	/* Given back in between?  Then whoever took it may not have seen our reference. */
+	smp_mb__after_atomic();
+	if (unlikely(READ_ONCE(bufs->state[idx]) != PST_BUF_USER)) {
+		put_page(bufs->page[idx]);
+		return -EPERM;
+	}
+	return 0;
+}
+
+static __always_inline void park(struct pst_pool *pool, u32 idx)
+{
+	if (xchg(&pool->bufs->parked[idx], 1))
+		return;
+	pool->queue[pool->tail++ & pool->mask] = idx;
+}
+
+/* As settle, for a buffer that somebody surely refers to. */
+void pst_buf_park(struct pst_pool *pool, u32 idx)
+{
+	park(pool, idx);
+}
+
+/*
+ * STACK or SENT -> FREE, now if nobody refers to it, else by a later reap.  In another
+ * state it has moved on and is somebody else's business.  True unless it was parked.
+ */
+static __always_inline bool settle(struct pst_pool *pool, u32 idx)
+{
+	struct pst_bufs *bufs = pool->bufs;
+	u8 from = READ_ONCE(bufs->state[idx]);
+
+	if (unlikely(from != PST_BUF_STACK && from != PST_BUF_SENT))
+		return true;
+	if (unlikely(!move(bufs, idx, from, PST_BUF_SETTLING)))
+		return true;
+	if (likely(idle(bufs, idx))) {
+		put_free(pool, idx);
+		return true;
+	}
+	set_state(bufs, idx, from);
+	park(pool, idx);
+	return false;
+}
+
+void pst_buf_settle(struct pst_pool *pool, u32 idx)
+{
+	settle(pool, idx);
+}
+
+/*
+ * A parked buffer may have moved on since: delivered, perhaps claimed and parked
+ * again.  The mark is cleared before the state is read, so whoever parks it anew
+ * either finds the mark and leaves the buffer to us, or queues it again.
+ */
+static bool reap_one(struct pst_pool *pool, u32 idx)
+{
+	smp_store_mb(pool->bufs->parked[idx], 0);
+	return settle(pool, idx);
+}
+
+/*
+ * Look at parked buffers, oldest first.  They mostly come back in order; some
+ * peers acknowledge late, so a few busy ones are passed over, not many.
+ */
+void pst_pool_reap(struct pst_pool *pool, u32 budget)
+{
+	u32 left = pool->tail - pool->head;
+	u32 busy = 0;
+
+	while (left-- && budget-- && busy < 8)
+		if (!reap_one(pool, pool->queue[pool->head++ & pool->mask]))
+			busy++;
+}
+
+/* NIC -> FREE for all that NIC @nic held, after AF_XDP has let go of it. */
+void pst_bufs_from_nic(struct pst_bufs *bufs, u8 nic)
+{
+	u32 idx;
+
+	for (idx = PST_BUF_FIRST; idx < bufs->n - 1; idx++) {
+		if (smp_load_acquire(&bufs->state[idx]) != PST_BUF_NIC ||
+		    bufs->nic[idx] != nic)
+			continue;
+		spin_lock_bh(&bufs->lock);
+		set_state(bufs, idx, PST_BUF_FREE);
+		bufs->free[bufs->nfree++] = idx;
+		spin_unlock_bh(&bufs->lock);
+	}
+}

@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What differs between the kernels we build on (6.1, 6.12, 7.3): all of it. */
+#ifndef PST_COMPAT_H
+#define PST_COMPAT_H
+
+#include <linux/version.h>
+#include <linux/mm.h>
+#include <linux/netdevice.h>
+#include <linux/skbuff.h>
+#include <linux/bvec.h>
+#include <linux/net.h>
+#include <linux/poll.h>
+#include <linux/uio.h>
+#include <net/busy_poll.h>
+#include <net/tcp.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
+#error "PASTE needs Linux 6.1 or later"
+#endif
+
+/* kern_sys_bpf() is declared nowhere outside the BPF core. */
+int kern_sys_bpf(int cmd, union bpf_attr *attr, unsigned int size);
+
+/* A device that only carries a NAPI instance. */
+static inline struct net_device *pst_dummy_netdev_alloc(void)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+	return alloc_netdev_dummy(0);
+#else
+	struct net_device *dev = kzalloc(sizeof(*dev), GFP_KERNEL);
+
+	if (dev)
+		init_dummy_netdev(dev);
+	return dev;
+#endif
+}
+
+static inline void pst_dummy_netdev_free(struct net_device *dev)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 11, 0)
+	free_netdev(dev);
+#else
+	kfree(dev);
+#endif
+}
+
+static inline bool pst_napi_id_valid(unsigned int id)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 16, 0)
+	return napi_id_valid(id);
+#else
+	return id >= MIN_NAPI_ID;
+#endif
+}
+
+/* poll_does_not_wait(), which 7.x has no more. */
+static inline bool pst_poll_no_wait(const struct poll_table_struct *wait)
+{
+	return !wait || !wait->_qproc;
+}
+
+static inline int pst_kernel_bind(struct socket *sock, void *addr, int len)
+{
+	return kernel_bind(sock, addr, len);
+}
+
+/* Marks a packet as having been through XDP already. */
+static inline void pst_skb_set_redirected(struct sk_buff *skb)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	skb->redirected = 1;
+#elif defined(CONFIG_NET_REDIRECT)
+	skb->redirected = 1;
+#endif
+}
+
+/* Does somebody capture packets of @dev?  Under RCU. */
+static inline bool pst_is_captured(struct net_device *dev)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+	return dev_nit_active_rcu(dev);
+#else
+	return dev_nit_active(dev);
+#endif
+}
+
+/* tc programs or filters on the way out, other than those of a qdisc. */
+static inline bool pst_has_egress_programs(struct net_device *dev)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0)
+	return rcu_access_pointer(dev->tcx_egress);
+#else
+	return rcu_access_pointer(dev->miniq_egress);
+#endif
+}
+
+/* Must the device see this (full) socket's packets first (TLS offload and the like)? */
+static inline bool pst_sock_validates(const struct sock *sk)
+{
+#ifdef CONFIG_SOCK_VALIDATE_XMIT
+	return sk->sk_validate_xmit_skb;
+#else
+	return false;
+#endif
+}
+
+/*
+ * Hands pages to TCP, by reference.  Socket locked; never blocks.  The number of
+ * bytes taken, or an error if none were.
+ */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+static inline int pst_send_pages(struct sock *sk, struct bio_vec *bv, u32 n, size_t bytes)
+{
+	struct msghdr msg = {
+		.msg_flags = MSG_SPLICE_PAGES | MSG_DONTWAIT | MSG_NOSIGNAL,
+	};
+
+	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, bv, n, bytes);
+	return tcp_sendmsg_locked(sk, &msg, bytes);
+}
+#else
+static inline int pst_send_pages(struct sock *sk, struct bio_vec *bv, u32 n, size_t bytes)
+{
+	size_t sent = 0;
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		int flags = MSG_DONTWAIT | MSG_NOSIGNAL |
+			    (i + 1 < n ? MSG_MORE | MSG_SENDPAGE_NOTLAST : 0);
+		int r = kernel_sendpage_locked(sk, bv[i].bv_page, bv[i].bv_offset,
+					       bv[i].bv_len, flags);
+
+		if (r < 0)
+			return sent ?: r;
+		sent += r;
+		if (r < bv[i].bv_len)
+			break;
+	}
+	return sent;
+}
+#endif
+
+#endif /* PST_COMPAT_H */

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * From the NIC's frames into the kernel's TCP/IP.
+ *
+ *   pst_inject                     inside an RX sync, bottom halves off
+ *     per frame: make_skb
+ *       first 128 bytes copied     the headers, parsed in kernel memory only
+ *       rest                       a fragment: the page itself, STACK
+ *     netif_receive_skb            or GRO, when the next frame continues this one
+ *     ... upcalls into stack_rx.c
+ *     settle                       what no upcall took
+ *
+ * A frame without payload, of another protocol, or received while buffers are short
+ * is copied whole and its buffer is free at once.
+ *
+ * GRO pays for bulk (one upcall for many segments) and costs about 800 instructions
+ * for a packet that merges with nothing.  So it is used only for runs of frames of
+ * one flow within a batch; it is flushed before a packet goes around it, to keep
+ * the order.
+ */
+#include <linux/etherdevice.h>
+#include <linux/if_vlan.h>
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include <linux/tcp.h>
+#include <net/gro.h>
+
+#include "compat.h"
+#include "nic.h"
+
+#define GRO_MIN	512	/* bytes of a frame worth merging with the next */
+#define HEAD_MAX	128	/* bytes copied into the skb's linear part */
+#define HEAD_ROOM	512	/* allocated: of this size heads are page fragments, not slab objects */
+
+/* A descriptor of the RX ring, checked. */
+struct frame {
+	u32 buf;
+	u32 off;	/* of the frame in the buffer */
+	u32 len;
+};
+
+struct burst {
+	struct pst_nicq *q;
+	bool gro_open;
+	u32 n;			/* in place[] */
+	u32 place[64];		/* buffers injected in place */
+};
+
+/*
+ * Length of Ethernet, IP and TCP headers at @p, of which @len bytes are readable; 0 for
+ * anything that is not TCP with payload behind them (there may be padding).
+ */
+static u32 header_len(const u8 *p, u32 len)
+{
+	__be16 proto = ((const struct ethhdr *)p)->h_proto;
+	u32 l = ETH_HLEN, end;
+
+	if (proto == htons(ETH_P_8021Q)) {
+		if (len < l + VLAN_HLEN)
+			return 0;
+		proto = ((const struct vlan_ethhdr *)p)->h_vlan_encapsulated_proto;
+		l += VLAN_HLEN;
+	}
+	if (proto == htons(ETH_P_IP)) {
+		const struct iphdr *ip = (const void *)(p + l);
+
+		if (len < l + sizeof(*ip) || ip->protocol != IPPROTO_TCP ||
+		    ip_is_fragment(ip))
+			return 0;
+		if (ip->ihl < 5)
+			return 0;
+		end = l + ntohs(ip->tot_len);
+		l += ip->ihl * 4;
+	} else if (proto == htons(ETH_P_IPV6)) {
+		const struct ipv6hdr *ip6 = (const void *)(p + l);
+
+		if (len < l + sizeof(*ip6) || ip6->nexthdr != IPPROTO_TCP)
+			return 0;
+		l += sizeof(*ip6);
+		end = l + ntohs(ip6->payload_len);
+	} else {
+		return 0;
+	}
+	if (len < l + sizeof(struct tcphdr))
+		return 0;
+	if (((const struct tcphdr *)(p + l))->doff < 5)
+		return 0;
+	l += ((const struct tcphdr *)(p + l))->doff * 4;
+	return l < end && l <= len ? l : 0;
+}
+
+/* Takes the next descriptor; false for one that names nothing we gave the NIC. */
+static bool read_frame(struct pst_nicq *q, u32 i, struct frame *f)
+{
+	struct pst_bufs *bufs = q->ring->pool.bufs;
+	const struct xdp_desc *desc = q->xsk.rx.desc;
+	u64 addr;
+
+	desc += i & (PST_XSK_RING - 1);
+	addr = READ_ONCE(desc->addr);
+	f->len = READ_ONCE(desc->len);
+	f->buf = addr / PST_BUF_SIZE;
+	f->off = addr % PST_BUF_SIZE;
+	if (unlikely(addr / PST_BUF_SIZE >= bufs->n ||
+		     pst_buf_state(bufs, f->buf) != PST_BUF_NIC)) {
+		q->ring->c.nic_bad++;
+		return false;
+	}
+	if (unlikely(f->len < ETH_HLEN || f->len > PST_BUF_SIZE - f->off))
+		f->len = 0;	/* nothing to deliver, but a buffer to take back */
+	return true;
+}
+
+static const u8 *frame_data(struct pst_nicq *q, const struct frame *f)
+{
+	return pst_buf_addr(q->ring->pool.bufs, f->buf) + f->off;
+}
+
+/* Does the next frame continue this flow?  A guess, for the choice of GRO only. */
+static bool same_flow(const u8 *a, const u8 *b, u32 blen)
+{
+	/* IPv4 from addresses to ports, IPv6 the same. */
+	if (blen < 60 || ((const struct ethhdr *)a)->h_proto !=
+	    ((const struct ethhdr *)b)->h_proto)
+		return false;
+	if (((const struct ethhdr *)a)->h_proto == htons(ETH_P_IP))
+		return !memcmp(a + ETH_HLEN + 12, b + ETH_HLEN + 12, 12);
+	return !memcmp(a + ETH_HLEN + 8, b + ETH_HLEN + 8, 36);
+}
+
+/* The whole frame in memory of the kernel. */
+static struct sk_buff *copy_frame(struct pst_nicq *q, const struct frame *f)
+{
+	struct sk_buff *skb = napi_alloc_skb(&q->napi, f->len);
+
+	if (likely(skb))
+		skb_put_data(skb, frame_data(q, f), f->len);
+	return skb;
+}
+
+/* Headers in memory of the kernel, payload where it is; NULL if that cannot be. */
+static struct sk_buff *place_frame(struct burst *b, const struct frame *f)
+{
+	struct pst_nicq *q = b->q;
+	struct pst_bufs *bufs = q->ring->pool.bufs;
+	struct page *page = bufs->page[f->buf];
+	struct sk_buff *skb;
+	u32 head = min_t(u32, f->len, HEAD_MAX), hlen;
+
+	skb = napi_alloc_skb(&q->napi, HEAD_ROOM);
+	if (unlikely(!skb))
+		return NULL;
+	skb_put_data(skb, frame_data(q, f), head);
+	hlen = header_len(skb->data, head);
+	if (!hlen) {
+		if (head == f->len)
+			return skb;	/* that was all of it */
+		kfree_skb(skb);
+		return NULL;
+	}
+	/* Give back to the fragment what is payload. */
+	__skb_trim(skb, hlen);
+	get_page(page);
+	/* The page is the application's and accounted to it: the socket pays for
+	 * the payload only, and TCP stays on its fast path more often.
+	 */
+	skb_add_rx_frag(skb, 0, page, f->off + hlen, f->len - hlen, f->len - hlen);
+	pst_buf_to_stack(bufs, f->buf);
+	b->place[b->n++] = f->buf;
+	q->ring->c.nic_in_place++;
+	return skb;
+}
+
+static struct sk_buff *make_skb(struct burst *b, const struct frame *f)
+{
+	struct pst_ring *ring = b->q->ring;
+	struct sk_buff *skb;
+
+	if (unlikely(pst_pool_low(&ring->pool))) {
+		ring->c.nic_recycled++;
+		return copy_frame(b->q, f);
+	}
+	skb = place_frame(b, f);
+	return likely(skb) ? skb : copy_frame(b->q, f);
+}
+
+static void end_merging(struct burst *b)
+{
+	if (b->gro_open)
+		napi_complete_done(&b->q->napi, 0);
+	b->gro_open = false;
+}
+
+static void deliver(struct burst *b, struct sk_buff *skb, bool gro)
+{
+	struct pst_nicq *q = b->q;
+	struct net_device *dev = q->nic->dev;
+
+	skb->dev = dev;
+	skb_record_rx_queue(skb, q->id);
+	skb->protocol = eth_type_trans(skb, dev);
+	if (q->nic->skb_mode)
+		pst_skb_set_redirected(skb);
+	if (gro && !b->gro_open)
+		b->gro_open = napi_schedule_prep(&q->napi);
+	if (gro && b->gro_open) {
+		q->ring->c.nic_merged++;
+		napi_gro_receive(&q->napi, skb);
+		return;
+	}
+	end_merging(b);
+	netif_receive_skb(skb);
+}
+
+/*
+ * Buffers that went nowhere, and those no upcall took: dropped, out of order,
+ * waiting in a socket, or with somebody who reads packets.
+ */
+static void settle(struct burst *b, const u32 *unused, u32 nunused)
+{
+	struct pst_ring *ring = b->q->ring;
+	u32 i;
+
+	spin_lock(&ring->lock);
+	for (i = 0; i < b->n; i++)
+		if (pst_buf_state(ring->pool.bufs, b->place[i]) == PST_BUF_STACK)
+			pst_buf_settle(&ring->pool, b->place[i]);
+	for (i = 0; i < nunused; i++)
+		pst_buf_untake(&ring->pool, unused[i]);
+	spin_unlock(&ring->lock);
+}
+
+/* Injects up to @budget (at most 64) frames; how many there were. */
+u32 pst_inject(struct pst_nicq *q, u32 budget)
+{
+	struct pst_xring *rx = &q->xsk.rx;
+	struct pst_bufs *bufs = q->ring->pool.bufs;
+	u32 avail = smp_load_acquire(rx->producer) - q->xsk.rx_cons;
+	u32 n = min(avail, budget), i, nunused = 0, unused[64];
+	struct burst b = { .q = q };
+	struct frame cur, next;
+	bool have, have_next, run = false;
+
+	if (!n)
+		return 0;
+	local_bh_disable();
+	have = read_frame(q, q->xsk.rx_cons, &cur);
+	for (i = 0; i < n; i++, have = have_next, cur = next) {
+		struct sk_buff *skb;
+		bool follows;
+		u32 placed;
+
+		have_next = i + 1 < n && read_frame(q, q->xsk.rx_cons + i + 1, &next);
+		if (unlikely(!have))
+			continue;
+		if (unlikely(pst_buf_state(bufs, cur.buf) != PST_BUF_NIC)) {
+			q->ring->c.nic_bad++;	/* the frame before had it as well */
+			continue;
+		}
+		follows = cur.len >= GRO_MIN && have_next &&
+			  same_flow(frame_data(q, &cur), frame_data(q, &next), next.len);
+		placed = b.n;
+		skb = likely(cur.len) ? make_skb(&b, &cur) : NULL;
+		if (b.n == placed) {
+			pst_buf_take_back(bufs, cur.buf);
+			unused[nunused++] = cur.buf;
+		}
+		if (likely(skb))
+			deliver(&b, skb, run || follows);
+		else
+			q->ring->c.nic_dropped++;
+		run = follows;
+	}
+	end_merging(&b);
+	settle(&b, unused, nunused);
+	local_bh_enable();
+
+	q->xsk.rx_cons += n;
+	smp_store_release(rx->consumer, q->xsk.rx_cons);
+	q->ring->c.nic_frames += n;
+	return n;
+}

@@ -1,0 +1,517 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Attaching NICs.
+ *
+ * Attach (process context, port->mutex; the order is the order of trust)
+ *   1. XDP program and maps; it passes everything while the port map is empty
+ *   2. an AF_XDP socket for every RX queue, zero copy if the driver can, else copy
+ *   3. fill rings get buffers
+ *   4. syncs kept out: queues on their rings' lists; egress hook
+ *   5. the port map learns the ports of the sockets registered so far
+ *
+ * Detach, in phases, each naming what is over after it
+ *   1. hook removed, link dropped      nothing is collected; redirecting ends when the
+ *                                      kernel gets to it, at the latest in 3, and falls
+ *                                      back to the normal path
+ *   2. syncs kept out, lists changed   nobody polls the queues
+ *   3. AF_XDP sockets released         the driver has its normal rings back
+ *   4. buffers back                    once AF_XDP's deferred work has unpinned the
+ *                                      memory; only then the NIC cannot write it
+ *
+ * Queue q is polled by the sync of ring q modulo the number of rings; when that does
+ * not come, by the port's housekeeping.  A queue's socket wakes the ring's waiters.
+ *
+ * The device going down and up again keeps the attachment: drivers keep the socket.
+ * When it goes away (notifier, under RTNL) the port's housekeeping detaches.
+ */
+#include <linux/delay.h>
+#include <linux/etherdevice.h>
+#include <linux/if_xdp.h>
+#include <linux/netdevice.h>
+#include <linux/nsproxy.h>
+#include <linux/rtnetlink.h>
+#include <linux/slab.h>
+#include <linux/socket.h>
+#include <net/busy_poll.h>
+#include <net/sock.h>
+
+#include "compat.h"
+#include "nic.h"
+#include "stack.h"
+
+/* ------------------------------------------------------------ data path */
+
+/*
+ * Buffers for the NIC.  The last ones are for it, or the whole host would be deaf; but
+ * when buffers are low it has to do with few, or there were none to deliver and to
+ * answer with.
+ */
+static void refill(struct pst_nicq *q)
+{
+	struct pst_xring *fill = &q->xsk.fill;
+	struct pst_pool *pool = &q->ring->pool;
+	u32 level = q->xsk.fill_prod - smp_load_acquire(fill->consumer);
+	u64 *desc = fill->desc;
+	u32 buf;
+
+	if (level < q->fill_target) {
+		spin_lock_bh(&q->ring->lock);
+		while (level < q->fill_target) {
+			/* What the NIC has: all it was given but for what came back. */
+			if (unlikely(pst_pool_low(pool)) &&
+			    q->xsk.fill_prod - q->xsk.rx_cons >= PST_NICQ_MIN)
+				break;
+			buf = pst_buf_take_for_nic(pool, q->nic->id);
+			if (buf == PST_BUF_NONE)
+				break;
+			desc[q->xsk.fill_prod++ & (PST_XSK_RING - 1)] = (u64)buf * PST_BUF_SIZE;
+			level++;
+		}
+		spin_unlock_bh(&q->ring->lock);
+		smp_store_release(fill->producer, q->xsk.fill_prod);
+	}
+	if (READ_ONCE(*fill->flags) & XDP_RING_NEED_WAKEUP) {
+		struct msghdr msg = {};
+
+		q->ring->c.nic_wakeups++;
+		sock_recvmsg(q->xsk.sock, &msg, MSG_DONTWAIT);
+	}
+}
+
+/* Runs the driver here and now, so that a poll(…, 0) loop needs no interrupt. */
+static void run_driver(struct pst_nicq *q)
+{
+#ifdef CONFIG_NET_RX_BUSY_POLL
+	unsigned int id = READ_ONCE(q->xsk.sock->sk->sk_napi_id);
+
+	if (pst_napi_id_valid(id))
+		napi_busy_loop(id, NULL, NULL, true, BUSY_POLL_BUDGET);
+#endif
+}
+
+/* Everything the ring's NIC queues have.  Only inside the ring's RX sync. */
+void pst_nic_poll(struct pst_ring *ring, bool busy_poll)
+{
+	struct pst_nicq *q;
+
+	list_for_each_entry(q, &ring->nicqs, node) {
+		u32 budget = PST_XSK_RING;
+
+		if (busy_poll)
+			run_driver(q);
+		while (budget) {
+			u32 n = pst_inject(q, min(budget, 64u));
+
+			if (!n)
+				break;
+			budget -= n;
+		}
+		refill(q);
+	}
+}
+
+/* Do frames wait?  Only inside the ring's RX sync. */
+bool pst_nic_pending(struct pst_ring *ring)
+{
+	struct pst_nicq *q;
+
+	list_for_each_entry(q, &ring->nicqs, node)
+		if (smp_load_acquire(q->xsk.rx.producer) != q->xsk.rx_cons)
+			return true;
+	return false;
+}
+
+/*
+ * AF_XDP has frames for the queue.  Softirq.  (An entry in the socket's wait queue:
+ * AF_XDP does not go through sk_data_ready.)
+ */
+static int on_frames(wait_queue_entry_t *entry, unsigned int mode, int flags, void *key)
+{
+	struct pst_nicq *q = container_of(entry, struct pst_nicq, frames);
+
+	pst_ring_wake(q->ring);
+	pst_port_attend(q->nic->port);
+	return 0;
+}
+
+/* ------------------------------------------------------------ attach */
+
+static int no_poll(struct napi_struct *napi, int budget)
+{
+	return 0;
+}
+
+static int nicq_open(struct pst_nicq *q, const struct pst_nicq *first, u16 mode)
+{
+	struct pst_nic *nic = q->nic;
+	int err;
+
+	err = pst_xsk_open(&q->xsk, nic->dev, q->id, nic->port->region,
+			   first ? &first->xsk : NULL, mode);
+	if (err)
+		return err;
+	q->dummy = pst_dummy_netdev_alloc();
+	if (!q->dummy) {
+		pst_xsk_close(&q->xsk);
+		return -ENOMEM;
+	}
+	/* Nobody is to find it by its id: it only merges and allocates. */
+	set_bit(NAPI_STATE_NO_BUSY_POLL, &q->napi.state);
+	netif_napi_add(q->dummy, &q->napi, no_poll);
+	napi_enable(&q->napi);
+
+	init_waitqueue_func_entry(&q->frames, on_frames);
+	add_wait_queue(sk_sleep(q->xsk.sock->sk), &q->frames);
+	refill(q);
+	return 0;
+}
+
+static void nicq_close(struct pst_nicq *q)
+{
+	if (!q->dummy)
+		return;
+	remove_wait_queue(sk_sleep(q->xsk.sock->sk), &q->frames);
+	pst_xsk_close(&q->xsk);
+	napi_disable(&q->napi);
+	netif_napi_del(&q->napi);
+	pst_dummy_netdev_free(q->dummy);
+	q->dummy = NULL;
+}
+
+static void close_queues(struct pst_nic *nic)
+{
+	u32 i = nic->nqueues;
+
+	/* The first socket owns the memory: it goes last. */
+	while (i--)
+		nicq_close(&nic->queue[i]);
+}
+
+/*
+ * Waits until AF_XDP has let go of the memory, which shows in the page counts going
+ * back to @idle, then takes the buffers back.
+ */
+static void reclaim(struct pst_nic *nic, int idle)
+{
+	struct pst_bufs *bufs = &nic->port->region->bufs;
+	int tries = 0;
+
+	/* The unpinning is deferred work of AF_XDP; nothing announces its end. */
+	while (page_ref_count(bufs->page[PST_BUF_BASE]) > idle && tries++ < 2000)
+		usleep_range(1000, 2000);
+	if (page_ref_count(bufs->page[PST_BUF_BASE]) > idle) {
+		netdev_warn(nic->dev, "paste: still in use; its buffers stay out of use until the port closes\n");
+		return;
+	}
+	pst_bufs_from_nic(bufs, nic->id);
+}
+
+static int open_queues(struct pst_nic *nic)
+{
+	u16 mode = XDP_ZEROCOPY;
+	u32 i;
+	int err;
+
+	nic->zero_copy = true;
+	err = nicq_open(&nic->queue[0], NULL, mode);
+	if (err && err != -ENOMEM && err != -ENOBUFS && err != -EPERM) {
+		netdev_info(nic->dev, "paste: no AF_XDP zero copy (error %d), copying\n", err);
+		nic->zero_copy = false;
+		err = nicq_open(&nic->queue[0], NULL, XDP_COPY);
+	}
+	for (i = 1; !err && i < nic->nqueues; i++)
+		err = nicq_open(&nic->queue[i], &nic->queue[0], 0);
+	for (i = 0; !err && i < nic->nqueues; i++)
+		err = pst_xdp_add_queue(&nic->xdp, i, &nic->queue[i].xsk);
+	return err;
+}
+
+/* All attached NICs, for the notifier; under all_nics_lock. */
+static LIST_HEAD(all_nics);
+static DEFINE_SPINLOCK(all_nics_lock);
+
+static struct pst_nic *find_nic(struct pst_port *port, const char *ifname)
+{
+	struct pst_nic *nic;
+
+	list_for_each_entry(nic, &port->nics, node)
+		if (!strcmp(nic->dev->name, ifname))
+			return nic;
+	return NULL;
+}
+
+/* For who holds no port's mutex; the answer may be out of date. */
+bool pst_nic_is_attached(struct pst_port *port, const char *ifname)
+{
+	struct pst_nic *nic;
+	bool found = false;
+
+	spin_lock(&all_nics_lock);
+	list_for_each_entry(nic, &all_nics, all_node)
+		found |= nic->port == port && !strcmp(nic->dev->name, ifname);
+	spin_unlock(&all_nics_lock);
+	return found;
+}
+
+static int free_id(struct pst_port *port)
+{
+	struct pst_nic *nic;
+	u32 used = 0;
+
+	list_for_each_entry(nic, &port->nics, node)
+		used |= BIT(nic->id);
+	return ffz(used);
+}
+
+static void enlist(struct pst_nic *nic)
+{
+	struct pst_port *port = nic->port;
+	u32 i;
+
+	pst_port_quiesce(port);
+	for (i = 0; i < nic->nqueues; i++)
+		list_add_tail(&nic->queue[i].node, &nic->queue[i].ring->nicqs);
+	list_add_tail(&nic->node, &port->nics);
+	spin_lock(&all_nics_lock);
+	list_add(&nic->all_node, &all_nics);
+	spin_unlock(&all_nics_lock);
+	port->nnics++;
+	rcu_assign_pointer(port->first_nic,
+			   list_first_entry(&port->nics, struct pst_nic, node));
+	pst_port_resume(port);
+}
+
+static void delist(struct pst_nic *nic)
+{
+	struct pst_port *port = nic->port;
+	u32 i;
+
+	pst_port_quiesce(port);
+	for (i = 0; i < nic->nqueues; i++)
+		list_del(&nic->queue[i].node);
+	list_del(&nic->node);
+	spin_lock(&all_nics_lock);
+	list_del(&nic->all_node);
+	spin_unlock(&all_nics_lock);
+	port->nnics--;
+	rcu_assign_pointer(port->first_nic,
+			   list_first_entry_or_null(&port->nics, struct pst_nic, node));
+	pst_port_resume(port);
+}
+
+static struct pst_nic *nic_alloc(struct pst_port *port, struct net_device *dev)
+{
+	u32 n = READ_ONCE(dev->real_num_rx_queues), i;
+	u32 spare = READ_ONCE(port->region->bufs.nfree) / 2;
+	struct pst_nic *nic = kzalloc(struct_size(nic, queue, n), GFP_KERNEL_ACCOUNT);
+
+	if (!nic)
+		return NULL;
+	nic->port = port;
+	nic->dev = dev;
+	nic->id = free_id(port);
+	nic->nqueues = n;
+	for (i = 0; i < n; i++) {
+		nic->queue[i].nic = nic;
+		nic->queue[i].id = i;
+		nic->queue[i].ring = &port->ring[i % port->nrings];
+		nic->queue[i].fill_target = min_t(u32, PST_NICQ_FILL, spare / n);
+	}
+	return nic;
+}
+
+/*
+ * Attaches interface @ifname of the caller's namespace to @port.
+ * -ENXIO: no such interface; -EPERM: needs CAP_NET_ADMIN there; -EBUSY: attached
+ * already, or the device has an XDP program; -ENOSPC: PST_NICS_MAX are attached;
+ * -ENOBUFS: the port has too few buffers for so many queues;
+ * -EOPNOTSUPP: the device can neither do XDP nor has Ethernet frames; what AF_XDP,
+ * BPF and the driver say.
+ */
+int pst_nic_attach(struct pst_port *port, const char *ifname)
+{
+	struct net *net = current->nsproxy->net_ns;
+	struct net_device *dev;
+	struct pst_nic *nic;
+	int err, port_nr;
+	int idle = page_ref_count(port->region->bufs.page[PST_BUF_BASE]);
+
+	lockdep_assert_held(&port->mutex);
+	dev = dev_get_by_name(net, ifname);
+	if (!dev)
+		return -ENXIO;
+	err = -EPERM;
+	if (!ns_capable(net->user_ns, CAP_NET_ADMIN))
+		goto err_dev;
+	err = -EBUSY;
+	if (find_nic(port, ifname))
+		goto err_dev;
+	err = -ENOSPC;
+	if (port->nnics == PST_NICS_MAX)
+		goto err_dev;
+	err = -EOPNOTSUPP;
+	if (dev->type != ARPHRD_ETHER)
+		goto err_dev;
+	err = -ENOMEM;
+	nic = nic_alloc(port, dev);
+	if (!nic)
+		goto err_dev;
+	err = -ENOBUFS;
+	if (nic->queue[0].fill_target < PST_NICQ_MIN) {
+		netdev_warn(dev, "paste: too few buffers for %u queues: raise pool_bufs or use fewer (ethtool -L)\n",
+			    nic->nqueues);
+		goto err_free;
+	}
+
+	err = pst_xdp_open(&nic->xdp, dev, nic->nqueues, &nic->skb_mode);
+	if (err)
+		goto err_free;
+	err = open_queues(nic);
+	if (err)
+		goto err_queues;
+	if (pst_batch_hook(nic))
+		netdev_info(dev, "paste: no egress hook, packets leave one by one\n");
+	enlist(nic);
+	/* Gone before the notifier could find it? */
+	if (dev->reg_state != NETREG_REGISTERED || !net_eq(dev_net(dev), net)) {
+		WRITE_ONCE(nic->gone, true);
+		pst_port_attend(port);
+	}
+	for (port_nr = 0; port_nr < 65536; port_nr++)
+		if (port->steer[port_nr])
+			pst_xdp_steer(&nic->xdp, (__force __be16)port_nr, true);
+	netdev_info(dev, "paste: attached to %s, %u queue(s), %s, XDP in %s mode\n",
+		    port->name, nic->nqueues, nic->zero_copy ? "zero copy" : "copy mode",
+		    nic->skb_mode ? "skb" : "driver");
+	return 0;
+
+err_queues:
+	pst_xdp_close(&nic->xdp);
+	close_queues(nic);
+	reclaim(nic, idle);
+err_free:
+	kfree(nic);
+err_dev:
+	dev_put(dev);
+	return err;
+}
+
+/* ------------------------------------------------------------ detach */
+
+static void detach(struct pst_nic *nic)
+{
+	struct pst_port *port = nic->port;
+	struct net_device *dev = nic->dev;
+	int idle;
+
+	pst_batch_unhook(nic);
+	if (nic->xdp.link) {
+		fput(nic->xdp.link);
+		nic->xdp.link = NULL;
+	}
+	delist(nic);
+	idle = page_ref_count(port->region->bufs.page[PST_BUF_BASE]) -
+	       GUP_PIN_COUNTING_BIAS;
+	close_queues(nic);
+	pst_xdp_close(&nic->xdp);
+	reclaim(nic, idle);
+	netdev_info(dev, "paste: detached from %s\n", port->name);
+	kfree(nic);
+	dev_put(dev);
+}
+
+/* -ENXIO: no such interface attached. */
+int pst_nic_detach(struct pst_port *port, const char *ifname)
+{
+	struct pst_nic *nic;
+
+	lockdep_assert_held(&port->mutex);
+	if (!ns_capable(port->net->user_ns, CAP_NET_ADMIN))
+		return -EPERM;
+	nic = find_nic(port, ifname);
+	if (!nic)
+		return -ENXIO;
+	detach(nic);
+	return 0;
+}
+
+void pst_nic_detach_all(struct pst_port *port)
+{
+	lockdep_assert_held(&port->mutex);
+	while (!list_empty(&port->nics))
+		detach(list_first_entry(&port->nics, struct pst_nic, node));
+}
+
+/* ------------------------------------------------------------ steering */
+
+/* Packets to local port @lport come through the attached NICs from now on. */
+int pst_nic_steer(struct pst_port *port, __be16 lport)
+{
+	struct pst_nic *nic;
+
+	lockdep_assert_held(&port->mutex);
+	if (port->steer[(__force u16)lport] == U16_MAX)
+		return -ENOSPC;
+	if (port->steer[(__force u16)lport]++)
+		return 0;
+	list_for_each_entry(nic, &port->nics, node)
+		pst_xdp_steer(&nic->xdp, lport, true);
+	return 0;
+}
+
+void pst_nic_unsteer(struct pst_port *port, __be16 lport)
+{
+	struct pst_nic *nic;
+
+	lockdep_assert_held(&port->mutex);
+	if (--port->steer[(__force u16)lport])
+		return;
+	list_for_each_entry(nic, &port->nics, node)
+		pst_xdp_steer(&nic->xdp, lport, false);
+}
+
+/* ------------------------------------------------------------ devices that go */
+
+/* Detaches what goes away.  From the port's housekeeping. */
+void pst_nic_sweep(struct pst_port *port)
+{
+	struct pst_nic *nic, *next;
+
+	lockdep_assert_held(&port->mutex);
+	list_for_each_entry_safe(nic, next, &port->nics, node)
+		if (READ_ONCE(nic->gone))
+			detach(nic);
+}
+
+static int on_netdev_event(struct notifier_block *nb, unsigned long event, void *ptr)
+{
+	struct net_device *dev = netdev_notifier_info_to_dev(ptr);
+	struct pst_nic *nic;
+	bool ours = false;
+
+	/* Also sent when the device moves to another namespace. */
+	if (event != NETDEV_UNREGISTER)
+		return NOTIFY_DONE;
+	spin_lock(&all_nics_lock);
+	list_for_each_entry(nic, &all_nics, all_node)
+		if (nic->dev == dev) {
+			WRITE_ONCE(nic->gone, true);
+			ours = true;
+		}
+	spin_unlock(&all_nics_lock);
+	if (ours)
+		pst_port_attend_all();
+	return NOTIFY_DONE;
+}
+
+static struct notifier_block notifier = { .notifier_call = on_netdev_event };
+
+int pst_nic_init(void)
+{
+	return register_netdevice_notifier(&notifier);
+}
+
+void pst_nic_exit(void)
+{
+	unregister_netdevice_notifier(&notifier);
+}

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Stack ports.
+ *
+ * The locking chapter (other files point here)
+ * --------------------------------------------
+ * Outermost first; a lock is only taken inside those above it.
+ *
+ *   port->mutex      mutex     registering sockets, attaching NICs, binding
+ *                              descriptors: everything that is not the data path
+ *   RTNL             mutex     taken by AF_XDP and BPF inside an attach; the
+ *                              netdevice notifier therefore only schedules work
+ *   pst_ports_lock   mutex     list of ports, pst_port.opens
+ *   kring->busy      bit       one sync per ring and direction.  The data path only
+ *                              tries it, and goes away when it is taken;
+ *                              pst_port_quiesce() waits for it, which is how
+ *                              attach and detach change what syncs walk through
+ *   socket lock      TCP's     one socket at a time, never two
+ *   ring->lock       spin, bh  unpublished RX slots, the ring's pool, its lists of
+ *                              sockets.  Upcalls take it in softirq, inside the
+ *                              socket's lock.  Packets are never injected, sent, or
+ *                              sockets locked, inside it
+ *   bufs->lock       spin, bh  the region's free list; once per 128 buffers
+ *   waitqueue locks
+ *
+ * Why so: TCP calls us with a socket locked and wants a slot, so ring->lock comes
+ * after socket locks; and since injecting a packet locks sockets, no ring->lock may
+ * be held then.  A sync of ring i takes nothing that belongs to ring j.
+ *
+ * Lifetimes: a descriptor and its mappings hold the file, the file holds the port,
+ * the port the region.  A pst_sock is counted: one for its registration, one for
+ * each list it is on, one for each TX slot on its way.  A NIC belongs to its port.
+ *
+ * A port dies in this order (pst_port_put, port_destroy), each step ending a context that
+ * may still come to us:
+ *   1. out of the list        no new user
+ *   2. NICs detached          no injected packets, no wakeups from AF_XDP
+ *   3. sockets unregistered   no upcalls
+ *   4. housekeeping stopped   no context of ours
+ *   5. memory freed           pages the stack still refers to live on
+ */
+#include <linux/ctype.h>
+#include <linux/module.h>
+#include <linux/netdevice.h>
+#include <linux/nsproxy.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/wait_bit.h>
+
+#include "nic.h"
+#include "port.h"
+#include "stack.h"
+
+static unsigned int pool_bufs = 8192;
+module_param(pool_bufs, uint, 0644);
+MODULE_PARM_DESC(pool_bufs, "buffers per ring for NIC and TCP/IP, on top of slots and extra buffers (256..1048576)");
+
+static unsigned int stall_ms = 50;
+module_param(stall_ms, uint, 0644);
+MODULE_PARM_DESC(stall_ms, "milliseconds without a sync after which the module runs the NIC itself");
+
+/* One queue for all housekeeping: a work item is not reentrant within a queue only. */
+static struct workqueue_struct *pst_wq;
+
+static DEFINE_MUTEX(pst_ports_lock);
+static LIST_HEAD(ports);
+
+/*
+ * "stackSSS:PPP" or "pstSSS:PPP".  @canonical (NETMAP_REQ_IFNAMSIZ bytes) gets the
+ * name with the prefix "stack", @member points to PPP in it.
+ * -EOPNOTSUPP: a port type we do not have.  -EINVAL: malformed.
+ */
+int pst_name_parse(const char *name, char *canonical, const char **member)
+{
+	const char *rest, *p;
+
+	if (!strncmp(name, "stack", 5))
+		rest = name + 5;
+	else if (!strncmp(name, "pst", 3))
+		rest = name + 3;
+	else
+		return -EOPNOTSUPP;
+	for (p = rest; *p && *p != ':'; p++)
+		if (!isalnum(*p) && *p != '_')
+			return -EINVAL;
+	if (*p != ':')
+		return -EOPNOTSUPP;	/* an interface called stack0, say */
+	if (!p[1] || strlen(p + 1) >= IFNAMSIZ || p - rest >= IFNAMSIZ)
+		return -EINVAL;
+	if (strpbrk(p + 1, " /{}:"))
+		return -EINVAL;
+	snprintf(canonical, NETMAP_REQ_IFNAMSIZ, "stack%s", rest);
+	*member = strchr(canonical, ':') + 1;
+	return 0;
+}
+
+static struct pst_port *find_locked(const char *name)
+{
+	struct net *net = current->nsproxy->net_ns;
+	struct pst_port *port;
+
+	list_for_each_entry(port, &ports, node)
+		if (net_eq(port->net, net) && !strcmp(port->name, name))
+			return port;
+	return NULL;
+}
+
+/* Counted reference, or NULL. */
+struct pst_port *pst_port_find(const char *name)
+{
+	struct pst_port *port;
+
+	mutex_lock(&pst_ports_lock);
+	port = find_locked(name);
+	if (port)
+		port->opens++;
+	mutex_unlock(&pst_ports_lock);
+	return port;
+}
+
+/*
+ * The port an interface called "stackSSS:IFNAME" is for: the one with region @mem_id, or
+ * the only one of the instance; with @attached, the one it is attached to.  -ENXIO,
+ * -ENOTUNIQ.
+ */
+struct pst_port *pst_port_find_for_nic(const char *name, u16 mem_id, bool attached)
+{
+	size_t len = strchr(name, ':') - name + 1;
+	struct net *net = current->nsproxy->net_ns;
+	struct pst_port *port, *found = ERR_PTR(-ENXIO);
+
+	mutex_lock(&pst_ports_lock);
+	list_for_each_entry(port, &ports, node) {
+		if (!net_eq(port->net, net) || strncmp(port->name, name, len))
+			continue;
+		if (mem_id && port->region->id != mem_id)
+			continue;
+		if (attached && !pst_nic_is_attached(port, name + len))
+			continue;
+		if (!IS_ERR(found)) {
+			found = ERR_PTR(-ENOTUNIQ);
+			break;
+		}
+		found = port;
+	}
+	if (!IS_ERR(found))
+		found->opens++;
+	mutex_unlock(&pst_ports_lock);
+	return found;
+}
+
+/* Name of the @n-th port of the caller's namespace.  -ENOENT. */
+int pst_port_nth_name(u32 n, char *name)
+{
+	struct net *net = current->nsproxy->net_ns;
+	struct pst_port *port;
+	int err = -ENOENT;
+
+	mutex_lock(&pst_ports_lock);
+	list_for_each_entry(port, &ports, node)
+		if (net_eq(port->net, net) && !n--) {
+			strscpy(name, port->name, NETMAP_REQ_IFNAMSIZ);
+			err = 0;
+			break;
+		}
+	mutex_unlock(&pst_ports_lock);
+	return err;
+}
+
+/*
+ * A ring whose application has not synced for a while is run by us; but one that
+ * sleeps in poll() is woken first, and only if that does not help.  True if there is
+ * something left to do.
+ */
+static bool look_after(struct pst_ring *ring, unsigned long stall)
+{
+	unsigned long synced = READ_ONCE(ring->synced);
+
+	if (time_before(jiffies, synced + stall) ||
+	    (wq_has_sleeper(&ring->wait) && ring->nudged != synced)) {
+		ring->nudged = synced;
+		if (!pst_ring_due(ring))
+			return false;
+		pst_ring_wake(ring);
+		return true;
+	}
+	return pst_ring_takeover(ring) || pst_ring_due(ring);
+}
+
+/*
+ * What no event announces: buffers that TCP has let go of, sockets that were
+ * closed, and an application that does not come.
+ */
+static void housekeeping(struct work_struct *work)
+{
+	struct pst_port *port = container_of(to_delayed_work(work), struct pst_port,
+					     housekeeping);
+	unsigned long stall = msecs_to_jiffies(READ_ONCE(stall_ms));
+	bool again = false;
+	u32 i;
+
+	for (i = 0; i < port->nrings; i++)
+		again |= look_after(&port->ring[i], stall);
+	if (mutex_trylock(&port->mutex)) {
+		pst_nic_sweep(port);
+		pst_stack_sweep(port);
+		mutex_unlock(&port->mutex);
+	} else {
+		again = true;
+	}
+	if (again)
+		queue_delayed_work(pst_wq, &port->housekeeping, msecs_to_jiffies(10));
+	else if (port->nsocks)
+		queue_delayed_work(pst_wq, &port->housekeeping, HZ);
+}
+
+/* Something may have to be looked at although the application does not come. */
+void pst_port_attend(struct pst_port *port)
+{
+	unsigned long delay = msecs_to_jiffies(READ_ONCE(stall_ms));
+
+	if (!delayed_work_pending(&port->housekeeping))
+		queue_delayed_work(pst_wq, &port->housekeeping, delay);
+	else if (time_after(port->housekeeping.timer.expires, jiffies + delay))
+		mod_delayed_work(pst_wq, &port->housekeeping, delay);
+}
+
+/* A device goes away; under RTNL, inside which port->mutex may not be taken. */
+void pst_port_attend_all(void)
+{
+	struct pst_port *port;
+
+	mutex_lock(&pst_ports_lock);
+	list_for_each_entry(port, &ports, node)
+		mod_delayed_work(pst_wq, &port->housekeeping, 0);
+	mutex_unlock(&pst_ports_lock);
+}
+
+/* Waits for all syncs to end and keeps new ones out. */
+void pst_port_quiesce(struct pst_port *port)
+{
+	u32 i;
+
+	lockdep_assert_held(&port->mutex);
+	for (i = 0; i < port->nrings; i++) {
+		wait_on_bit_lock(&port->ring[i].tx.busy, 0, TASK_UNINTERRUPTIBLE);
+		wait_on_bit_lock(&port->ring[i].rx.busy, 0, TASK_UNINTERRUPTIBLE);
+	}
+}
+
+void pst_port_resume(struct pst_port *port)
+{
+	u32 i;
+
+	for (i = 0; i < port->nrings; i++) {
+		pst_kring_leave(&port->ring[i].rx);
+		pst_kring_leave(&port->ring[i].tx);
+		pst_ring_wake(&port->ring[i]);
+	}
+}
+
+struct pst_nic *pst_port_first_nic(struct pst_port *port)
+{
+	/* Syncs are kept out while it changes. */
+	return rcu_dereference_check(port->first_nic, true);
+}
+
+static void port_free(struct pst_port *port)
+{
+	u32 i;
+
+	for (i = 0; i < port->nrings; i++)
+		pst_ring_destroy(&port->ring[i]);
+	if (!IS_ERR_OR_NULL(port->region))
+		pst_region_destroy(port->region);
+	kvfree(port->steer);
+	xa_destroy(&port->socks);
+	put_net(port->net);
+	kvfree(port);
+}
+
+static void port_destroy(struct pst_port *port)
+{
+	mutex_lock(&port->mutex);
+	pst_nic_detach_all(port);
+	pst_stack_unregister_all(port);
+	mutex_unlock(&port->mutex);
+	cancel_delayed_work_sync(&port->housekeeping);
+	port_free(port);
+}
+
+void pst_port_put(struct pst_port *port)
+{
+	bool last;
+
+	mutex_lock(&pst_ports_lock);
+	last = !--port->opens;
+	if (last)
+		list_del(&port->node);
+	mutex_unlock(&pst_ports_lock);
+	if (last)
+		port_destroy(port);
+}
+
+static struct pst_port *port_create(const char *name, const struct pst_port_config *cfg)
+{
+	u32 pool = clamp(READ_ONCE(pool_bufs), 256u, 1048576u) * cfg->rings;
+	struct pst_geometry g = {
+		.if_num = 2 * cfg->rings + 2,
+		.if_size = sizeof(struct netmap_if) + (2 * cfg->rings + 2) * sizeof(ssize_t),
+		.ring_num = 2 * cfg->rings,
+		.slots = max(cfg->tx_slots, cfg->rx_slots),
+		.bufs = PST_BUFS_RESERVED + pool + cfg->extra_bufs +
+			cfg->rings * (cfg->tx_slots + cfg->rx_slots),
+	};
+	struct pst_port *port;
+	int err = -ENOMEM;
+	u32 i;
+
+	port = kvzalloc(struct_size(port, ring, cfg->rings), GFP_KERNEL_ACCOUNT);
+	if (!port)
+		return ERR_PTR(-ENOMEM);
+	port->net = get_net(current->nsproxy->net_ns);
+	strscpy(port->name, name, sizeof(port->name));
+	port->opens = 1;
+	mutex_init(&port->mutex);
+	INIT_LIST_HEAD(&port->nics);
+	xa_init(&port->socks);
+	INIT_DELAYED_WORK(&port->housekeeping, housekeeping);
+	port->tx_slots = cfg->tx_slots;
+	port->rx_slots = cfg->rx_slots;
+	port->steer = kvcalloc(65536, sizeof(*port->steer), GFP_KERNEL_ACCOUNT);
+	if (!port->steer)
+		goto err_free;
+	port->region = pst_region_create(&g);
+	if (IS_ERR(port->region)) {
+		err = PTR_ERR(port->region);
+		goto err_free;
+	}
+	port->region->bufs.low = pool / 16;
+	port->nrings = cfg->rings;
+	for (i = 0; i < cfg->rings; i++) {
+		err = pst_ring_init(&port->ring[i], port, i);
+		if (err)
+			goto err_free;
+	}
+	return port;
+
+err_free:
+	port_free(port);
+	return ERR_PTR(err);
+}
+
+/* The port called @name, created when it does not exist; counted reference. */
+struct pst_port *pst_port_open(const char *name, const struct pst_port_config *cfg)
+{
+	struct pst_port *port = pst_port_find(name), *made;
+
+	if (port)
+		return port;
+	/* Not under the lock, which the netdevice notifier takes: it allocates a lot. */
+	made = port_create(name, cfg);
+	if (IS_ERR(made))
+		return made;
+	mutex_lock(&pst_ports_lock);
+	port = find_locked(name);
+	if (port) {
+		port->opens++;
+	} else {
+		port = made;
+		list_add_tail(&port->node, &ports);
+	}
+	mutex_unlock(&pst_ports_lock);
+	if (port != made)
+		port_free(made);
+	return port;
+}
+
+int pst_port_init(void)
+{
+	pst_wq = alloc_workqueue("paste", WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	return pst_wq ? 0 : -ENOMEM;
+}
+
+void pst_port_exit(void)
+{
+	destroy_workqueue(pst_wq);
+}
+
+void pst_port_counters(struct pst_port *port, struct pst_port_counters *c)
+{
+	u32 count[PST_BUF_STATES];
+	struct pst_nic *nic;
+
+	pst_bufs_count(&port->region->bufs, count);
+	mutex_lock(&port->mutex);
+	*c = (struct pst_port_counters) {
+		.buf_total = port->region->bufs.n - PST_BUFS_RESERVED,
+		.buf_free = count[PST_BUF_FREE],
+		.buf_nic = count[PST_BUF_NIC],
+		.buf_stack = count[PST_BUF_STACK],
+		.buf_user = count[PST_BUF_USER],
+		.buf_sent = count[PST_BUF_SENT] + count[PST_BUF_SETTLING] +
+			    count[PST_BUF_KERNEL],
+		.buf_low = port->region->bufs.low,
+		.sockets = port->nsocks,
+		.nics = port->nnics,
+	};
+	list_for_each_entry(nic, &port->nics, node)
+		c->nic_zero_copy += nic->zero_copy;
+	mutex_unlock(&port->mutex);
+}

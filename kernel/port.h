@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Stack ports: names, rings, lifetime.  port.c opens with the locking chapter. */
+#ifndef PST_PORT_H
+#define PST_PORT_H
+
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/workqueue.h>
+#include <linux/xarray.h>
+#include <net/net_namespace.h>
+#include <net/netmap_paste.h>
+#include "region.h"
+#include "ring.h"
+
+#define PST_RINGS_MAX	64
+#define PST_SLOTS_MIN	16
+#define PST_SLOTS_MAX	4096
+#define PST_SLOTS_DEF	1024
+#define PST_NICS_MAX	8
+
+struct pst_port {
+	struct list_head node;		/* all ports, under pst_ports_lock */
+	struct net *net;		/* reference held */
+	char name[NETMAP_REQ_IFNAMSIZ];	/* "stackSSS:PPP" */
+	u32 opens;			/* bound descriptors, under pst_ports_lock */
+
+	struct mutex mutex;		/* sockets, NICs, netmap_ifs */
+	struct pst_region *region;
+	u32 tx_slots, rx_slots;
+	struct list_head nics;		/* struct pst_nic, under mutex */
+	struct pst_nic __rcu *first_nic;	/* whose packets are batched */
+	u32 nnics;
+	u32 nsocks;			/* under mutex */
+	struct xarray socks;		/* fd -> pst_sock; read under RCU */
+	u32 *steer;			/* [65536] registered sockets by local port */
+	struct delayed_work housekeeping;
+
+	u32 nrings;
+	struct pst_ring ring[];
+};
+
+struct pst_nic *pst_port_first_nic(struct pst_port *port);
+
+/* What REGISTER asks for when it creates the port. */
+struct pst_port_config {
+	u32 rings;
+	u32 tx_slots, rx_slots;
+	u32 extra_bufs;
+};
+
+struct pst_port *pst_port_open(const char *name, const struct pst_port_config *cfg);
+struct pst_port *pst_port_find(const char *name);
+struct pst_port *pst_port_find_for_nic(const char *name, u16 mem_id, bool attached);
+int pst_port_nth_name(u32 n, char *name);
+void pst_port_put(struct pst_port *port);
+void pst_port_attend(struct pst_port *port);
+void pst_port_attend_all(void);
+int pst_port_init(void);
+void pst_port_exit(void);
+void pst_port_quiesce(struct pst_port *port);
+void pst_port_resume(struct pst_port *port);
+void pst_port_counters(struct pst_port *port, struct pst_port_counters *c);
+
+int pst_name_parse(const char *name, char *canonical, const char **member);
+
+#endif /* PST_PORT_H */

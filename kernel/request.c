@@ -1,0 +1,443 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Control requests.
+ *
+ * Everything is copied from user space once and only the copy is looked at:
+ * header, body (its size is the request's, never the caller's word), option
+ * headers.  The body goes back on success, the header always.
+ */
+#include <linux/capability.h>
+#include <linux/nospec.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "dev.h"
+#include "nic.h"
+#include "port.h"
+#include "region.h"
+#include "stack.h"
+
+union body {
+	struct nmreq_register reg;
+	struct nmreq_port_info_get info;
+	struct nmreq_vale_attach attach;
+	struct nmreq_vale_detach detach;
+	struct nmreq_pools_info pools;
+	struct nmreq_pst_fd_reg fd_reg;
+	struct nmreq_pst_stats stats;
+	struct nmreq_pst_list list;
+};
+
+/* ------------------------------------------------------------ one by one */
+
+static int do_register(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+{
+	return pst_file_bind(pf, hdr->nr_name, &b->reg);
+}
+
+/* The port called nr_name, counted. */
+static struct pst_port *named_port(const struct nmreq_header *hdr)
+{
+	char canonical[NETMAP_REQ_IFNAMSIZ];
+	struct pst_port *port;
+	const char *member;
+	int err = pst_name_parse(hdr->nr_name, canonical, &member);
+
+	if (err)
+		return ERR_PTR(err);
+	port = pst_port_find(canonical);
+	return port ?: ERR_PTR(-ENXIO);
+}
+
+static int do_port_info(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+{
+	struct pst_port *port = named_port(hdr);
+
+	if (IS_ERR(port))
+		return PTR_ERR(port);
+	b->info = (struct nmreq_port_info_get) {
+		.nr_memsize = port->region->size,
+		.nr_tx_slots = port->tx_slots,
+		.nr_rx_slots = port->rx_slots,
+		.nr_tx_rings = port->nrings,
+		.nr_rx_rings = port->nrings,
+		.nr_mem_id = port->region->id,
+	};
+	pst_port_put(port);
+	return 0;
+}
+
+static int do_pools_info(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+{
+	struct pst_port *port = named_port(hdr);
+	struct pst_region *region;
+
+	if (IS_ERR(port))
+		return PTR_ERR(port);
+	region = port->region;
+	b->pools = (struct nmreq_pools_info) {
+		.nr_memsize = region->size,
+		.nr_mem_id = region->id,
+		.nr_if_pool_objtotal = region->if_num,
+		.nr_if_pool_objsize = region->if_size,
+		.nr_ring_pool_offset = region->ring_ofs,
+		.nr_ring_pool_objtotal = region->ring_num,
+		.nr_ring_pool_objsize = region->ring_size,
+		.nr_buf_pool_offset = region->buf_ofs,
+		.nr_buf_pool_objtotal = region->bufs.n,
+		.nr_buf_pool_objsize = PST_BUF_SIZE,
+	};
+	pst_port_put(port);
+	return 0;
+}
+
+/*
+ * The port an attach or detach is about, counted: the one this descriptor is bound
+ * to, else the one of the instance.  @ifname gets the interface, inside @canonical.
+ */
+static struct pst_port *nic_port(struct pst_file *pf, const struct nmreq_header *hdr,
+				 u16 mem_id, bool attached, char *canonical,
+				 const char **ifname)
+{
+	int err = pst_name_parse(hdr->nr_name, canonical, ifname);
+	size_t instance;
+
+	if (err)
+		return ERR_PTR(err);
+	if (!pf->port)
+		return pst_port_find_for_nic(canonical, mem_id, attached);
+	instance = *ifname - canonical;
+	if (strncmp(pf->port->name, canonical, instance) ||
+	    (mem_id && mem_id != pf->port->region->id))
+		return ERR_PTR(-EINVAL);
+	return pst_port_find(pf->port->name) ?: ERR_PTR(-ENXIO);
+}
+
+static int do_attach(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+{
+	const struct nmreq_register *reg = &b->attach.reg;
+	char canonical[NETMAP_REQ_IFNAMSIZ];
+	struct pst_port *port;
+	const char *ifname;
+	int err;
+
+	/* All queues or nothing; 0 is what a zeroed request says. */
+	if (reg->nr_ringid || (reg->nr_mode != NR_REG_NIC_SW &&
+	    reg->nr_mode != NR_REG_ALL_NIC && reg->nr_mode != NR_REG_DEFAULT))
+		return -EINVAL;
+	port = nic_port(pf, hdr, reg->nr_mem_id, false, canonical, &ifname);
+	if (IS_ERR(port))
+		return PTR_ERR(port);
+	mutex_lock(&port->mutex);
+	err = pst_nic_attach(port, ifname);
+	mutex_unlock(&port->mutex);
+	pst_port_put(port);
+	return err;
+}
+
+static int do_detach(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+{
+	char canonical[NETMAP_REQ_IFNAMSIZ];
+	struct pst_port *port;
+	const char *ifname;
+	int err;
+
+	port = nic_port(pf, hdr, 0, true, canonical, &ifname);
+	if (IS_ERR(port))
+		return PTR_ERR(port);
+	mutex_lock(&port->mutex);
+	err = pst_nic_detach(port, ifname);
+	mutex_unlock(&port->mutex);
+	pst_port_put(port);
+	return err;
+}
+
+/* Only the holder of a port may put sockets on it, so the descriptor must be bound. */
+static int do_fd_reg(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+{
+	char canonical[NETMAP_REQ_IFNAMSIZ];
+	struct pst_port *port = pf->port;
+	const char *member;
+	int err;
+
+	if (!port)
+		return -ENXIO;
+	if (b->fd_reg.pad1)
+		return -EINVAL;
+	if (hdr->nr_name[0]) {	/* optional: the descriptor says it all */
+		err = pst_name_parse(hdr->nr_name, canonical, &member);
+		if (err)
+			return err;
+		if (strcmp(canonical, port->name))
+			return -EINVAL;
+	}
+	if (b->fd_reg.fd > INT_MAX)
+		return -EBADF;
+	mutex_lock(&port->mutex);
+	err = pst_stack_register(port, &port->ring[min(pf->rx_first, pf->tx_first)],
+				 b->fd_reg.fd);
+	mutex_unlock(&port->mutex);
+	return err;
+}
+
+static int do_stats(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+{
+	struct pst_port *port = named_port(hdr);
+	u32 ring = b->stats.ring;
+
+	if (IS_ERR(port))
+		return PTR_ERR(port);
+	if (ring >= port->nrings) {
+		pst_port_put(port);
+		return -EINVAL;
+	}
+	ring = array_index_nospec(ring, port->nrings);
+	b->stats.rings = port->nrings;
+	b->stats.counters = port->ring[ring].c;
+	pst_port_counters(port, &b->stats.port);
+	pst_port_put(port);
+	return 0;
+}
+
+static int do_list(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+{
+	if (b->list.pad1)
+		return -EINVAL;
+	return pst_port_nth_name(b->list.index, hdr->nr_name);
+}
+
+/* ------------------------------------------------------------ dispatch */
+
+struct request {
+	size_t body;
+	int (*run)(struct pst_file *pf, struct nmreq_header *hdr, union body *b);
+};
+
+static const struct request requests[] = {
+	[NETMAP_REQ_REGISTER] = { sizeof(struct nmreq_register), do_register },
+	[NETMAP_REQ_PORT_INFO_GET] = { sizeof(struct nmreq_port_info_get), do_port_info },
+	[NETMAP_REQ_POOLS_INFO_GET] = { sizeof(struct nmreq_pools_info), do_pools_info },
+	[NETMAP_REQ_PST_ATTACH] = { sizeof(struct nmreq_vale_attach), do_attach },
+	[NETMAP_REQ_PST_DETACH] = { sizeof(struct nmreq_vale_detach), do_detach },
+	[NETMAP_REQ_PST_FD_REG] = { sizeof(struct nmreq_pst_fd_reg), do_fd_reg },
+};
+
+static const struct request own_requests[] = {
+	[NETMAP_REQ_PST_STATS - NETMAP_REQ_PST_STATS] = {
+		sizeof(struct nmreq_pst_stats), do_stats },
+	[NETMAP_REQ_PST_LIST - NETMAP_REQ_PST_STATS] = {
+		sizeof(struct nmreq_pst_list), do_list },
+};
+
+/* -EOPNOTSUPP for what netmap has and we have not; -EINVAL for what nobody has. */
+static const struct request *find_request(u16 type)
+{
+	u32 own = type - NETMAP_REQ_PST_STATS;
+
+	if (type >= NETMAP_REQ_PST_STATS && own < ARRAY_SIZE(own_requests))
+		return &own_requests[own];
+	if (!type || type >= ARRAY_SIZE(requests))
+		return ERR_PTR(-EINVAL);
+	if (!requests[type].run)
+		return ERR_PTR(-EOPNOTSUPP);
+	return &requests[type];
+}
+
+static size_t option_size(const struct nmreq_option *opt)
+{
+	switch (opt->nro_reqtype) {
+	case NETMAP_REQ_OPT_EXTMEM:
+		return sizeof(struct nmreq_opt_extmem);
+	case NETMAP_REQ_OPT_CSB:
+		return sizeof(struct nmreq_opt_csb);
+	case NETMAP_REQ_OPT_SYNC_KLOOP_MODE:
+		return sizeof(struct nmreq_opt_sync_kloop_mode);
+	case NETMAP_REQ_OPT_OFFSETS:
+		return sizeof(struct nmreq_opt_offsets);
+	default:
+		return max_t(u64, opt->nro_size, sizeof(*opt));
+	}
+}
+
+/*
+ * No option is implemented: each is told so, and a request that has one fails.
+ * The list is the caller's: every header is copied once, its length is bounded.
+ */
+static int refuse_options(u64 first, size_t body)
+{
+	size_t total = body;
+	u32 seen = 0;
+	int err = 0;
+
+	while (first) {
+		struct nmreq_option __user *uopt = u64_to_user_ptr(first);
+		struct nmreq_option opt;
+		u32 status = EOPNOTSUPP;
+		size_t size;
+
+		if (copy_from_user(&opt, uopt, sizeof(opt)))
+			return -EFAULT;
+		size = option_size(&opt);
+		if (size > NETMAP_REQ_MAXSIZE - total)
+			return -EMSGSIZE;
+		total += size;
+		if (!opt.nro_reqtype ||
+		    (opt.nro_reqtype < NETMAP_REQ_OPT_MAX && seen & BIT(opt.nro_reqtype)))
+			status = EINVAL;
+		else if (opt.nro_reqtype < NETMAP_REQ_OPT_MAX)
+			seen |= BIT(opt.nro_reqtype);
+		if (put_user(status, &uopt->nro_status))
+			return -EFAULT;
+		if (err != -EINVAL)
+			err = -(int)status;
+		first = opt.nro_next;
+	}
+	return err;
+}
+
+static int run_request(struct pst_file *pf, struct nmreq_header *hdr)
+{
+	const struct request *req;
+	void __user *ubody = u64_to_user_ptr(hdr->nr_body);
+	union body *b;
+	int err;
+
+	if (hdr->nr_version < NETMAP_MIN_API || hdr->nr_version > NETMAP_MAX_API ||
+	    hdr->nr_reserved)
+		return -EINVAL;
+	hdr->nr_name[NETMAP_REQ_IFNAMSIZ - 1] = '\0';
+	req = find_request(hdr->nr_reqtype);
+	if (IS_ERR(req))
+		return PTR_ERR(req);
+	if (!hdr->nr_body)
+		return -EINVAL;
+	b = kzalloc(sizeof(*b), GFP_KERNEL);
+	if (!b)
+		return -ENOMEM;
+	err = -EFAULT;
+	if (copy_from_user(b, ubody, req->body))
+		goto out;
+	err = refuse_options(hdr->nr_options, req->body);
+	if (err)
+		goto out;
+	err = req->run(pf, hdr, b);
+	if (!err && copy_to_user(ubody, b, req->body))
+		err = -EFAULT;
+out:
+	kfree(b);
+	return err;
+}
+
+/* NIOCCTRL. */
+long pst_request(struct pst_file *pf, void __user *arg)
+{
+	struct nmreq_header hdr;
+	long err;
+
+	if (copy_from_user(&hdr, arg, sizeof(hdr)))
+		return -EFAULT;
+	mutex_lock(&pf->mutex);
+	err = run_request(pf, &hdr);
+	mutex_unlock(&pf->mutex);
+	if (copy_to_user(arg, &hdr, sizeof(hdr)))
+		err = -EFAULT;
+	return err;
+}
+
+/* ------------------------------------------------------------ legacy */
+
+static int legacy_to_register(const struct nmreq *old, struct nmreq_register *reg)
+{
+	u32 mode = old->nr_flags & NR_REG_MASK;
+
+	*reg = (struct nmreq_register) {
+		.nr_tx_slots = old->nr_tx_slots,
+		.nr_rx_slots = old->nr_rx_slots,
+		.nr_tx_rings = old->nr_tx_rings,
+		.nr_rx_rings = old->nr_rx_rings,
+		.nr_mem_id = old->nr_arg2,
+		.nr_ringid = old->nr_ringid & NETMAP_RING_MASK,
+		.nr_extra_bufs = old->nr_arg3,
+		.nr_flags = old->nr_flags & ~NR_REG_MASK,
+	};
+	if (mode == NR_REG_DEFAULT) {
+		if (old->nr_ringid & NETMAP_SW_RING)
+			mode = NR_REG_SW;
+		else if (old->nr_ringid & NETMAP_HW_RING)
+			mode = NR_REG_ONE_NIC;
+		else
+			mode = NR_REG_ALL_NIC;
+	} else if (mode == NR_REG_PIPE_MASTER || mode == NR_REG_PIPE_SLAVE) {
+		return -EOPNOTSUPP;
+	}
+	reg->nr_mode = mode;
+	if (old->nr_ringid & NETMAP_NO_TX_POLL)
+		reg->nr_flags |= NR_NO_TX_POLL;
+	if (old->nr_ringid & NETMAP_DO_RX_POLL)
+		reg->nr_flags |= NR_DO_RX_POLL;
+	return 0;
+}
+
+static void register_to_legacy(const struct nmreq_register *reg, struct nmreq *old)
+{
+	old->nr_offset = reg->nr_offset;
+	old->nr_memsize = reg->nr_memsize;
+	old->nr_tx_slots = reg->nr_tx_slots;
+	old->nr_rx_slots = reg->nr_rx_slots;
+	old->nr_tx_rings = reg->nr_tx_rings;
+	old->nr_rx_rings = reg->nr_rx_rings;
+	old->nr_arg2 = reg->nr_mem_id;
+	old->nr_arg3 = reg->nr_extra_bufs;
+}
+
+static int legacy_register(struct pst_file *pf, struct nmreq *old)
+{
+	struct nmreq_register reg;
+	int err = legacy_to_register(old, &reg);
+
+	if (!err)
+		err = pst_file_bind(pf, old->nr_name, &reg);
+	if (!err)
+		register_to_legacy(&reg, old);
+	return err;
+}
+
+static int legacy_info(struct pst_file *pf, struct nmreq *old)
+{
+	struct nmreq_header hdr = {};
+	union body b = {};
+	int err;
+
+	strscpy(hdr.nr_name, old->nr_name, sizeof(hdr.nr_name));
+	err = do_port_info(pf, &hdr, &b);
+	if (err)
+		return err;
+	old->nr_memsize = b.info.nr_memsize;
+	old->nr_tx_slots = b.info.nr_tx_slots;
+	old->nr_rx_slots = b.info.nr_rx_slots;
+	old->nr_tx_rings = b.info.nr_tx_rings;
+	old->nr_rx_rings = b.info.nr_rx_rings;
+	old->nr_arg2 = b.info.nr_mem_id;
+	return 0;
+}
+
+/* NIOCREGIF and NIOCGINFO, as nm_open() uses them; VALE's commands we have not. */
+long pst_request_legacy(struct pst_file *pf, unsigned int cmd, void __user *arg)
+{
+	struct nmreq old;
+	long err;
+
+	if (copy_from_user(&old, arg, sizeof(old)))
+		return -EFAULT;
+	old.nr_name[sizeof(old.nr_name) - 1] = '\0';
+	if (old.nr_version < NETMAP_MIN_API)
+		return -EINVAL;
+	if (cmd == NIOCREGIF && old.nr_cmd)
+		return old.nr_cmd > NETMAP_VNET_HDR_GET ? -EINVAL : -EOPNOTSUPP;
+	mutex_lock(&pf->mutex);
+	err = cmd == NIOCREGIF ? legacy_register(pf, &old) : legacy_info(pf, &old);
+	mutex_unlock(&pf->mutex);
+	if (copy_to_user(arg, &old, sizeof(old)))
+		err = -EFAULT;
+	return err;
+}

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Registering sockets.
+ *
+ *      connected ---register---> registered ---close(fd)---> dead ---> forgotten
+ *                                    |                                    ^
+ *                                    '-------- port closed ---------------'
+ *
+ * A registered socket has our callbacks in place of its own and sk_user_data
+ * pointing to its pst_sock.  We hold the struct sock, not the file: close() by the
+ * application closes the connection as ever.  Nothing tells us of it, so it is
+ * noticed (SOCK_DEAD) when a slot of it is to be published or sent, when its
+ * number is registered again, and by a sweep once a second; from the first
+ * notice on no slot carries its number.
+ *
+ * TCP calls the callbacks we take with the socket locked (by a bottom half or by its
+ * owner), and (un)registering holds lock_sock(), so a callback never meets a
+ * pst_sock that is being taken down.
+ */
+#include <linux/file.h>
+#include <linux/net.h>
+#include <linux/slab.h>
+#include <linux/tcp.h>
+#include <net/inet_connection_sock.h>
+#include <net/tcp.h>
+
+#include "nic.h"
+#include "port.h"
+#include "stack.h"
+
+void pst_sock_put(struct pst_sock *ps)
+{
+	if (!refcount_dec_and_test(&ps->ref))
+		return;
+	kfree(ps->txq);
+	sock_put(ps->sk);
+	kfree_rcu(ps, rcu);
+}
+
+/* Counted reference, or NULL. */
+struct pst_sock *pst_stack_find(struct pst_port *port, int fd)
+{
+	struct pst_sock *ps;
+
+	if (unlikely(fd < 0))
+		return NULL;
+	rcu_read_lock();
+	ps = xa_load(&port->socks, fd);
+	if (ps && !refcount_inc_not_zero(&ps->ref))
+		ps = NULL;
+	rcu_read_unlock();
+	return ps;
+}
+
+static void ulp_release(struct sock *sk);
+
+static struct pst_sock *ps_of(const struct sock *sk)
+{
+	return (struct pst_sock *)((uintptr_t)sk->sk_user_data & SK_USER_DATA_PTRMASK);
+}
+
+static void on_data_ready(struct sock *sk)
+{
+	struct pst_sock *ps = ps_of(sk);
+
+	if (likely(ps))
+		pst_sock_drain(ps);
+}
+
+/*
+ * End of stream and death come this way, TCP's errors too: it sets sk_err and then the
+ * state.  (sk_error_report is left alone: it may be called without the socket's lock.)
+ * Others may wait for the change as well.
+ */
+static void on_state_change(struct sock *sk)
+{
+	struct pst_sock *ps = ps_of(sk);
+
+	if (ps) {
+		if (sk->sk_err)
+			ps->err = sk->sk_err;
+		else if (sk->sk_state == TCP_CLOSE && !ps->err)
+			ps->err = ENOTCONN;	/* over, and in order */
+		pst_sock_drain(ps);
+		ps->state_change(sk);
+	}
+}
+
+static void on_write_space(struct sock *sk)
+{
+	struct pst_sock *ps = ps_of(sk);
+
+	if (ps) {
+		pst_sock_writable(ps);
+		ps->write_space(sk);
+	}
+}
+
+/*
+ * As TCP sees it we are an upper layer protocol, like kTLS: then a registered socket
+ * cannot become a listener, whose children would inherit our callbacks, no other upper
+ * layer gets in, and ss shows who has the socket.  It cannot be asked for by name.
+ */
+static struct tcp_ulp_ops ulp = {
+	.name = "paste",
+	.owner = THIS_MODULE,
+	.release = ulp_release,
+};
+
+static void hook(struct pst_sock *ps)
+{
+	struct sock *sk = ps->sk;
+
+	__module_get(THIS_MODULE);	/* TCP or unhook() puts it */
+	inet_csk(sk)->icsk_ulp_ops = &ulp;
+	ps->data_ready = sk->sk_data_ready;
+	ps->state_change = sk->sk_state_change;
+	ps->write_space = sk->sk_write_space;
+	WRITE_ONCE(sk->sk_user_data, (void *)((uintptr_t)ps | SK_USER_DATA_NOCOPY));
+	WRITE_ONCE(sk->sk_data_ready, on_data_ready);
+	WRITE_ONCE(sk->sk_state_change, on_state_change);
+	WRITE_ONCE(sk->sk_write_space, on_write_space);
+}
+
+/* Idempotent: the end of the socket and that of the registration both come here. */
+static void unhook(struct pst_sock *ps)
+{
+	struct sock *sk = ps->sk;
+
+	write_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_user_data) {
+		WRITE_ONCE(sk->sk_data_ready, ps->data_ready);
+		WRITE_ONCE(sk->sk_state_change, ps->state_change);
+		WRITE_ONCE(sk->sk_write_space, ps->write_space);
+		WRITE_ONCE(sk->sk_user_data, NULL);
+	}
+	write_unlock_bh(&sk->sk_callback_lock);
+}
+
+/* TCP destroys the connection; the struct sock stays as long as we hold it. */
+static void ulp_release(struct sock *sk)
+{
+	struct pst_sock *ps = ps_of(sk);
+
+	if (ps)
+		unhook(ps);
+}
+
+/* Takes @ps down; it is in no table any more.  Drops the registration's reference. */
+static void unregister(struct pst_sock *ps)
+{
+	struct pst_ring *ring = ps->ring;
+	struct sock *sk = ps->sk;
+
+	lock_sock(sk);
+	set_bit(PST_SOCK_GONE, &ps->flags);
+	unhook(ps);
+	if (inet_csk(sk)->icsk_ulp_ops == &ulp) {
+		inet_csk(sk)->icsk_ulp_ops = NULL;
+		module_put(THIS_MODULE);
+	}
+	pst_txq_drop(ps);
+	release_sock(sk);
+
+	spin_lock_bh(&ring->lock);
+	pst_ring_forget(ring, ps);
+	if (test_and_clear_bit(PST_SOCK_WAITING, &ps->flags)) {
+		list_del(&ps->wait_node);
+		pst_sock_put(ps);
+	}
+	if (test_and_clear_bit(PST_SOCK_WRITABLE, &ps->flags)) {
+		list_del(&ps->write_node);
+		pst_sock_put(ps);
+	}
+	spin_unlock_bh(&ring->lock);
+
+	pst_nic_unsteer(ps->port, ps->lport);
+	pst_sock_put(ps);
+}
+
+/* Under port->mutex. */
+static void forget(struct pst_port *port, struct pst_sock *ps)
+{
+	xa_erase(&port->socks, ps->fd);
+	port->nsocks--;
+	unregister(ps);
+}
+
+/* Forgets sockets whose owner has closed them.  Under port->mutex. */
+void pst_stack_sweep(struct pst_port *port)
+{
+	struct pst_sock *ps;
+	unsigned long fd;
+
+	lockdep_assert_held(&port->mutex);
+	xa_for_each(&port->socks, fd, ps) {
+		if (pst_sock_dead(ps)) {
+			forget(port, ps);
+		} else if (ps->sk->sk_state == TCP_CLOSE && pst_txq_len(ps)) {
+			lock_sock(ps->sk);	/* reset: what waits goes nowhere */
+			pst_txq_drop(ps);
+			release_sock(ps->sk);
+		}
+	}
+}
+
+void pst_stack_unregister_all(struct pst_port *port)
+{
+	struct pst_sock *ps;
+	unsigned long fd;
+
+	lockdep_assert_held(&port->mutex);
+	xa_for_each(&port->socks, fd, ps)
+		forget(port, ps);
+}
+
+/* What never changes: a TCP socket of the port's namespace. */
+static int check_kind(const struct pst_port *port, const struct sock *sk)
+{
+	if (!sk || sk->sk_protocol != IPPROTO_TCP || sk->sk_type != SOCK_STREAM ||
+	    (sk->sk_family != AF_INET && sk->sk_family != AF_INET6))
+		return -EPROTONOSUPPORT;
+	return net_eq(sock_net(sk), port->net) ? 0 : -EXDEV;
+}
+
+static int check_state(struct sock *sk)
+{
+	if (!((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT |
+				     TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2)))
+		return -ENOTCONN;
+	/* kTLS and others that put themselves between socket and TCP */
+	if (inet_csk(sk)->icsk_ulp_ops)
+		return -EBUSY;
+	return 0;
+}
+
+/* Makes the socket ours, under its lock, and takes what has arrived already. */
+static int adopt(struct pst_sock *ps)
+{
+	struct sock *sk = ps->sk;
+	int err;
+
+	lock_sock(sk);
+	err = check_state(sk);
+	if (err)
+		goto out;
+	write_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_user_data)
+		err = -EBUSY;
+	else
+		hook(ps);
+	write_unlock_bh(&sk->sk_callback_lock);
+	if (!err)
+		pst_sock_drain(ps);
+out:
+	release_sock(sk);
+	return err;
+}
+
+/*
+ * Registers the caller's @fd with @ring.
+ * -EBADF, -ENOTSOCK; -EPROTONOSUPPORT: not TCP; -ENOTCONN: not connected, or
+ * listening; -EBUSY: registered already, or somebody else's (kTLS, sockmap); -EXDEV:
+ * of another network namespace than the port; -ENOMEM.
+ */
+int pst_stack_register(struct pst_port *port, struct pst_ring *ring, int fd)
+{
+	struct pst_sock *ps, *old;
+	struct socket *sock;
+	int err;
+
+	lockdep_assert_held(&port->mutex);
+	sock = sockfd_lookup(fd, &err);
+	if (!sock)
+		return err;
+	err = check_kind(port, sock->sk);
+	if (err)
+		goto out_sock;
+	err = -ENOMEM;
+	ps = kzalloc(sizeof(*ps), GFP_KERNEL_ACCOUNT);
+	if (!ps)
+		goto out_sock;
+	ps->sk = sock->sk;
+	sock_hold(ps->sk);
+	ps->port = port;
+	ps->ring = ring;
+	ps->fd = fd;
+	refcount_set(&ps->ref, 1);
+
+	old = xa_load(&port->socks, fd);
+	if (old && pst_sock_dead(old)) {
+		forget(port, old);
+		old = NULL;
+	}
+	/* Room in the table first: once adopted, nothing may fail. */
+	err = old ? -EBUSY : xa_reserve(&port->socks, fd, GFP_KERNEL_ACCOUNT);
+	if (err)
+		goto err_put;
+	ps->lport = inet_sk(ps->sk)->inet_sport;
+	err = pst_nic_steer(port, ps->lport);
+	if (err)
+		goto err_release;
+	err = adopt(ps);
+	if (err)
+		goto err_unsteer;
+	xa_store(&port->socks, fd, ps, GFP_KERNEL_ACCOUNT);
+	port->nsocks++;
+	pst_port_attend(port);	/* starts the sweep */
+	sockfd_put(sock);
+	return 0;
+
+err_unsteer:
+	pst_nic_unsteer(port, ps->lport);
+err_release:
+	xa_release(&port->socks, fd);
+err_put:
+	pst_sock_put(ps);
+out_sock:
+	sockfd_put(sock);
+	return err;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* Sockets registered with a stack port. */
+#ifndef PST_STACK_H
+#define PST_STACK_H
+
+#include <linux/list.h>
+#include <linux/rcupdate.h>
+#include <linux/refcount.h>
+#include <net/sock.h>
+#include "ring.h"
+
+/* TX slots a full socket may have waiting outside the ring. */
+#define PST_TXQ_MAX	64
+
+/* TX slots dealt with in one go */
+#define PST_TX_CHUNK	32
+
+/* What is left to send of one TX slot; the page reference is held. */
+struct pst_txq_entry {
+	u32 buf;
+	u16 offset;
+	u16 len;
+	bool keep;	/* cited: stays with the application */
+	bool shut;	/* shut sending down after it */
+};
+
+struct pst_txq {
+	u32 head, tail;		/* free-running */
+	struct pst_txq_entry e[PST_TXQ_MAX];
+};
+
+/* pst_sock.flags */
+enum {
+	PST_SOCK_WAITING,	/* on ring->waiting */
+	PST_SOCK_WRITABLE,	/* on ring->writable */
+	PST_SOCK_EOS_TOLD,	/* end of stream has its slot */
+	PST_SOCK_ERR_TOLD,	/* so has the error, or the end of it all */
+	PST_SOCK_CONGESTED,	/* something waits outside TCP */
+	PST_SOCK_CONG_TOLD,	/* and the application knows */
+	PST_SOCK_PAUSED,	/* the application wants nothing of it now */
+	PST_SOCK_GONE,		/* unregistered */
+};
+
+struct pst_sock {
+	struct sock *sk;	/* reference held */
+	struct pst_port *port;
+	struct pst_ring *ring;	/* fixed at registration */
+	int fd;			/* number in the table of whoever registered it */
+	__be16 lport;		/* steered to us by the NICs while registered */
+	refcount_t ref;		/* one for registration, one per user of a pointer */
+	struct rcu_head rcu;
+	int err;		/* what ended the connection (sk_err is whoever asks first's);
+				 * ENOTCONN when it ended in order
+				 */
+	unsigned long flags;
+	struct list_head wait_node;	/* ring->waiting, under ring->lock */
+	struct list_head write_node;	/* ring->writable, under ring->lock */
+	struct pst_txq *txq;		/* under the socket lock; NULL until needed */
+	u64 held_in;	/* TX sync that held a slot back: later ones may not pass */
+
+	/* the socket's own callbacks */
+	void (*data_ready)(struct sock *sk);
+	void (*state_change)(struct sock *sk);
+	void (*write_space)(struct sock *sk);
+};
+
+int pst_stack_register(struct pst_port *port, struct pst_ring *ring, int fd);
+void pst_stack_unregister_all(struct pst_port *port);
+void pst_stack_sweep(struct pst_port *port);
+struct pst_sock *pst_stack_find(struct pst_port *port, int fd);
+void pst_sock_put(struct pst_sock *ps);
+
+/* stack_rx.c */
+void pst_sock_drain(struct pst_sock *ps);
+void __pst_sock_tell(struct pst_sock *ps);
+void pst_stack_resume(struct pst_ring *ring);
+void pst_sock_wait(struct pst_sock *ps);
+
+/* stack_tx.c */
+void pst_stack_send(struct pst_ring *ring);
+
+/* txq.c */
+int pst_txq_send(struct pst_sock *ps, const struct pst_txq_entry *e[], u32 n);
+bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e);
+void pst_txq_push_all(struct pst_ring *ring);
+void pst_txq_drop(struct pst_sock *ps);
+void pst_txq_shut(struct sock *sk);
+void pst_sock_writable(struct pst_sock *ps);
+
+static inline u32 pst_txq_len(const struct pst_sock *ps)
+{
+	return unlikely(ps->txq) ? ps->txq->tail - ps->txq->head : 0;
+}
+
+/* Closed by the application; exact under the socket lock. */
+static inline bool pst_sock_dead(const struct pst_sock *ps)
+{
+	return sock_flag(ps->sk, SOCK_DEAD) || test_bit(PST_SOCK_GONE, &ps->flags);
+}
+
+/* Events for the application, if there are any.  Socket locked. */
+static inline void pst_sock_tell(struct pst_sock *ps)
+{
+	unsigned long told = READ_ONCE(ps->flags);
+	bool differs = !!(told & BIT(PST_SOCK_CONGESTED)) != !!(told & BIT(PST_SOCK_CONG_TOLD));
+
+	if (unlikely(differs || ps->err || (ps->sk->sk_shutdown & RCV_SHUTDOWN)))
+		__pst_sock_tell(ps);
+}
+
+#endif /* PST_STACK_H */

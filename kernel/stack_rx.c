@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * From a socket's receive queue into ring slots.
+ *
+ *   data_ready / state_change                       (softirq, or the backlog)
+ *   pst_stack_resume                                (a sync, for sockets that wait)
+ *     pst_sock_drain          socket locked
+ *       drain_queue           in-order data only
+ *         take_skb            ring locked
+ *           linear part, fragments, frag_list
+ *             ours   -> the slot gets the very buffer, STACK -> USER
+ *             other  -> copied into FREE buffers, slot marked
+ *         tcp_read_done       ACKs, window, autotuning
+ *       events                end of stream, error, after the last data
+ *
+ * What does not fit (ring full, buffers short) stays in the socket, so that TCP
+ * closes its window, and the socket is put on the ring's waiting list.  Nothing
+ * is dropped after TCP has acknowledged it.
+ */
+#include <linux/skbuff.h>
+#include <net/tcp.h>
+
+#include "port.h"
+#include "stack.h"
+
+/* Where copied payload starts; room for headers the application may prepend. */
+#define COPY_OFFSET	256
+
+/* Puts the socket where the next syncs find it. */
+void pst_sock_wait(struct pst_sock *ps)
+{
+	struct pst_ring *ring = ps->ring;
+
+	lockdep_assert_held(&ring->lock);
+	if (!test_and_set_bit(PST_SOCK_WAITING, &ps->flags)) {
+		refcount_inc(&ps->ref);
+		list_add_tail(&ps->wait_node, &ring->waiting);
+		pst_port_attend(ring->port);
+	}
+}
+
+static bool may_put(struct pst_sock *ps)
+{
+	struct pst_ring *ring = ps->ring;
+
+	if (unlikely(!pst_ring_room(ring))) {
+		ring->c.rx_full++;
+		pst_sock_wait(ps);
+		return false;
+	}
+	if (unlikely(pst_pool_short(&ring->pool))) {
+		ring->c.rx_short++;
+		pst_sock_wait(ps);
+		return false;
+	}
+	return true;
+}
+
+/* Copies @len bytes of @skb at @off into as many buffers as it takes. */
+static u32 take_copy(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u32 len)
+{
+	struct pst_ring *ring = ps->ring;
+	struct pst_bufs *bufs = ring->pool.bufs;
+	u32 done = 0;
+
+	while (done < len && may_put(ps)) {
+		u32 n = min_t(u32, len - done, PST_BUF_SIZE - COPY_OFFSET);
+		u32 buf = pst_buf_take(&ring->pool);
+
+		if (buf == PST_BUF_NONE)
+			break;
+		if (skb_copy_bits(skb, off + done, pst_buf_addr(bufs, buf) + COPY_OFFSET, n)) {
+			pst_buf_untake(&ring->pool, buf);
+			break;
+		}
+		pst_buf_show(bufs, buf);
+		pst_ring_put(ring, ps, buf, COPY_OFFSET, COPY_OFFSET + n, NS_PST_COPIED);
+		ring->c.rx_copied += n;
+		done += n;
+	}
+	return done;
+}
+
+/* One fragment, or the part of it from @fo on; @off is its place in @skb. */
+static u32 take_frag(struct pst_sock *ps, const struct sk_buff *skb,
+		     const skb_frag_t *frag, u32 fo, u32 off, u32 len)
+{
+	struct pst_ring *ring = ps->ring;
+	struct pst_bufs *bufs = ring->pool.bufs;
+	struct page *page = skb_frag_page(frag);
+	u32 po = skb_frag_off(frag) + fo;
+	u32 buf = PST_BUF_NONE;
+
+	if (likely(po + len <= PST_BUF_SIZE))
+		buf = pst_buf_of_page(bufs, page);
+	if (buf == PST_BUF_NONE)
+		return take_copy(ps, skb, off, len);
+	if (unlikely(!may_put(ps)))
+		return 0;
+	if (unlikely(!pst_buf_deliver(bufs, buf)))
+		return take_copy(ps, skb, off, len);
+	pst_ring_put(ring, ps, buf, po, po + len, 0);
+	ring->c.rx_in_place += len;
+	return len;
+}
+
+/* Returns how much of [@off, @off + @len) was taken. */
+static u32 take_bytes(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u32 len)
+{
+	const struct skb_shared_info *si = skb_shinfo(skb);
+	u32 start = skb_headlen(skb);
+	u32 left = len, n, got;
+	const struct sk_buff *sub;
+	int i;
+
+	/* The common packet: one fragment, all of it. */
+	if (likely(!start && !off && si->nr_frags == 1 &&
+		   len == skb_frag_size(&si->frags[0])))
+		return take_frag(ps, skb, &si->frags[0], 0, 0, len);
+
+	if (off < start) {
+		n = min(left, start - off);
+		got = take_copy(ps, skb, off, n);
+		left -= got;
+		off += got;
+		if (got < n)
+			return len - left;
+	}
+	for (i = 0; i < si->nr_frags && left; i++) {
+		u32 size = skb_frag_size(&si->frags[i]);
+
+		if (off < start + size) {
+			n = min(left, start + size - off);
+			got = take_frag(ps, skb, &si->frags[i], off - start, off, n);
+			left -= got;
+			off += got;
+			if (got < n)
+				return len - left;
+		}
+		start += size;
+	}
+	skb_walk_frags(skb, sub) {
+		if (!left)
+			break;
+		if (off < start + sub->len) {
+			n = min(left, start + sub->len - off);
+			got = take_bytes(ps, sub, off - start, n);
+			left -= got;
+			off += got;
+			if (got < n)
+				break;
+		}
+		start += sub->len;
+	}
+	return len - left;
+}
+
+static u32 take_skb(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u32 len)
+{
+	struct pst_ring *ring = ps->ring;
+	u32 got;
+
+	spin_lock_bh(&ring->lock);
+	got = take_bytes(ps, skb, off, len);
+	if (unlikely(got < len))
+		pst_sock_wait(ps);
+	spin_unlock_bh(&ring->lock);
+	return got;
+}
+
+/*
+ * What tcp_read_sock() does, with a quarter of its queue walks: TCP is told once per
+ * packet what was taken (acknowledgements, window and autotuning are its own).  Urgent
+ * data is in line, as with SO_OOBINLINE: a mark that waits for recv(MSG_OOB) would stop
+ * the stream for good.
+ */
+static void drain_queue(struct pst_sock *ps)
+{
+	struct sock *sk = ps->sk;
+	struct tcp_sock *tp = tcp_sk(sk);
+	struct sk_buff *skb;
+	u32 off, len, got;
+
+	if (unlikely(tp->urg_data))
+		WRITE_ONCE(tp->urg_data, 0);
+	while (!skb_queue_empty(&sk->sk_receive_queue) &&
+	       (skb = tcp_recv_skb(sk, tp->copied_seq, &off))) {
+		len = skb->len - off;
+		if (unlikely(!len)) {	/* a FIN and nothing else: have it eaten */
+			tcp_read_done(sk, 1);
+			break;
+		}
+		got = take_skb(ps, skb, off, len);
+		if (likely(got))
+			tcp_read_done(sk, got);
+		if (unlikely(got < len))
+			break;
+	}
+}
+
+/* An event slot; if there is no room, the socket waits for it. */
+static bool put_event(struct pst_sock *ps, u16 flags, int err)
+{
+	struct pst_ring *ring = ps->ring;
+	bool room;
+
+	spin_lock_bh(&ring->lock);
+	/* Ends leave half of the reserve to the end of congestion, which others await. */
+	room = pst_ring_event_room(ring) > (err == EAGAIN ? 0 : ring->event_slots / 2);
+	if (room) {
+		pst_ring_put_event(ring, ps, flags, err);
+	} else {
+		ring->c.rx_full++;
+		pst_sock_wait(ps);
+	}
+	spin_unlock_bh(&ring->lock);
+	return room;
+}
+
+/*
+ * What follows the last byte: end of stream, the error, or one after the other.  While
+ * there are bytes in the socket the socket waits, whoever noticed the end first.  But an
+ * application that has paused it learns at once that it has failed.
+ */
+static void tell_end(struct pst_sock *ps)
+{
+	bool failed = ps->err && ps->err != ENOTCONN;
+	bool eos = (ps->sk->sk_shutdown & RCV_SHUTDOWN) && !failed &&
+		   !test_bit(PST_SOCK_EOS_TOLD, &ps->flags);
+	bool end = ps->err && !test_bit(PST_SOCK_ERR_TOLD, &ps->flags);
+	bool paused = test_bit(PST_SOCK_PAUSED, &ps->flags);
+
+	if (!eos && !end)
+		return;
+	if (!skb_queue_empty(&ps->sk->sk_receive_queue) && !(failed && paused)) {
+		if (paused)
+			return;		/* resuming comes here again */
+		spin_lock_bh(&ps->ring->lock);
+		pst_sock_wait(ps);
+		spin_unlock_bh(&ps->ring->lock);
+		return;
+	}
+	if (eos) {
+		if (!put_event(ps, 0, 0))
+			return;
+		set_bit(PST_SOCK_EOS_TOLD, &ps->flags);
+	}
+	if (end && put_event(ps, 0, ps->err))
+		set_bit(PST_SOCK_ERR_TOLD, &ps->flags);
+}
+
+/* What the application knows of congestion, brought up to date. */
+static void tell_congestion(struct pst_sock *ps)
+{
+	bool congested = test_bit(PST_SOCK_CONGESTED, &ps->flags);
+
+	if (likely(congested == test_bit(PST_SOCK_CONG_TOLD, &ps->flags)))
+		return;
+	if (put_event(ps, congested ? 0 : NS_PST_CLEAR, EAGAIN))
+		change_bit(PST_SOCK_CONG_TOLD, &ps->flags);
+}
+
+/* Tells what pst_sock_tell() has found there is to tell.  Socket locked. */
+void __pst_sock_tell(struct pst_sock *ps)
+{
+	if (pst_sock_dead(ps))	/* pst_ring_forget() may have been there already */
+		return;
+	tell_congestion(ps);
+	if (ps->err || (ps->sk->sk_shutdown & RCV_SHUTDOWN))
+		tell_end(ps);
+	pst_ring_wake_for_slot(ps->ring);
+}
+
+/* Socket locked, by a bottom half or by its owner. */
+void pst_sock_drain(struct pst_sock *ps)
+{
+	struct sock *sk = ps->sk;
+
+	/* The registered application has closed it: nobody to deliver to. */
+	if (unlikely(sock_flag(sk, SOCK_DEAD)))
+		return;
+	if (likely(!test_bit(PST_SOCK_PAUSED, &ps->flags)))
+		drain_queue(ps);
+	pst_sock_tell(ps);
+	pst_ring_wake_for_slot(ps->ring);
+}
+
+static struct pst_sock *next_waiting(struct pst_ring *ring)
+{
+	struct pst_sock *ps;
+
+	spin_lock_bh(&ring->lock);
+	ps = list_first_entry_or_null(&ring->waiting, struct pst_sock, wait_node);
+	if (ps) {
+		list_del(&ps->wait_node);
+		clear_bit(PST_SOCK_WAITING, &ps->flags);
+	}
+	spin_unlock_bh(&ring->lock);
+	return ps;	/* with the list's reference */
+}
+
+/*
+ * Room or buffers may have come back: each waiting socket once, oldest first.
+ * One that still cannot move puts itself at the end again.
+ */
+void pst_stack_resume(struct pst_ring *ring)
+{
+	struct pst_sock *ps;
+	u32 turns = 0;
+	bool again;
+
+	if (likely(list_empty(&ring->waiting)))
+		return;
+	if (!pst_ring_event_room(ring))
+		return;
+	while (turns++ < ring->rx.n && (ps = next_waiting(ring))) {
+		lock_sock(ps->sk);
+		if (!test_bit(PST_SOCK_GONE, &ps->flags))
+			pst_sock_drain(ps);
+		release_sock(ps->sk);
+		again = test_bit(PST_SOCK_WAITING, &ps->flags);
+		pst_sock_put(ps);
+		if (again && (!pst_ring_room(ring) || pst_pool_short(&ring->pool)))
+			break;
+	}
+}

@@ -1,0 +1,579 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * From ring slots into sockets.
+ *
+ *   pst_stack_send                      a TX sync, process context
+ *     chunks of slots:
+ *       check_slot                      copy the slot, then check the copy
+ *       send_run                        consecutive slots of one socket, locked
+ *         pst_txq_send                  TCP takes page references, no bytes
+ *       send_copy                       one slot, whose bytes TCP copies
+ *       control                         pause or resume delivery
+ *       finish_slot                     a buffer for the slot, or the refusal
+ *   pst_txq_push_all                    queues of sockets that were full
+ *
+ * A slot ends in one of these ways:
+ *   sent      its buffer is SENT until acknowledged, the slot has a fresh one
+ *   copied    up to TX_COPYBREAK bytes: holding a page until the peer acknowledges
+ *             costs more than copying; and anything while buffers are low, so that
+ *             peers that do not acknowledge cannot stop the others.  The slot keeps
+ *             its buffer
+ *   queued    the socket is full: what is left of the slot moves to the socket's
+ *             queue (txq.c), the slot has a fresh buffer, and an event tells that the
+ *             socket is congested, another when it is not any more
+ *   held      that queue is full as well: the slot stays in the ring, others pass
+ *             it.  Held slots move up to the end of the handed-in part, in order
+ *   refused   the slot comes back as it was, with NS_PST_REFUSED and an errno
+ *
+ * All packets that leave meanwhile are collected and handed to the NIC together
+ * (batch.c).
+ */
+#include <linux/uio.h>
+#include <net/tcp.h>
+
+#include "batch.h"
+#include "compat.h"
+#include "port.h"
+#include "stack.h"
+
+#define TX_COPYBREAK	256	/* bytes */
+
+enum fate {
+	FATE_NOTHING, FATE_CONTROL, FATE_SEND, FATE_COPY, FATE_QUEUED, FATE_HELD, FATE_REFUSED,
+	FATE_LATER,	/* no fresh buffer for it now */
+};
+
+/* A slot on its way. */
+struct tx_slot {
+	struct pst_sock *ps;	/* counted, or NULL */
+	struct pst_txq_entry e;
+	u8 fate;
+	bool pause;		/* FATE_CONTROL: or resume */
+	u16 err;
+};
+
+struct tx_chunk {
+	struct pst_ring *ring;
+	struct pst_batch *batch;
+	u32 n;			/* slots in t[] */
+	u32 nfresh;		/* buffers in fresh[] */
+	u32 need;		/* of these, how many the slots in t[] may need */
+	bool low;		/* buffers are: what is sent is copied */
+	u32 fresh[PST_TX_CHUNK];
+	struct tx_slot t[PST_TX_CHUNK];
+};
+
+static void refuse(struct tx_slot *t, int err)
+{
+	t->fate = FATE_REFUSED;
+	t->err = -err;
+}
+
+static void refuse_buffer(struct pst_ring *ring, struct tx_slot *t, int err)
+{
+	if (err == -ERANGE)
+		ring->c.bad_index++;
+	else
+		ring->c.bad_owner++;
+	refuse(t, err);
+}
+
+/* Makes the buffer ours, or holds on to it if it is only cited. */
+static int own(struct pst_bufs *bufs, const struct pst_txq_entry *e)
+{
+	return e->keep ? pst_buf_cite(bufs, e->buf) : pst_buf_claim(bufs, e->buf);
+}
+
+/* The buffer was not sent: it is the application's again, as before. */
+static void disown(struct pst_bufs *bufs, const struct pst_txq_entry *e)
+{
+	if (e->buf == PST_BUF_NONE)
+		return;
+	if (e->keep)
+		put_page(bufs->page[e->buf]);
+	else
+		pst_buf_unclaim(bufs, e->buf);
+}
+
+/* TCP has taken its own reference: what is sent is parked until that goes. */
+static void release_sent(struct pst_ring *ring, const struct pst_txq_entry *e)
+{
+	if (e->buf == PST_BUF_NONE)
+		return;
+	put_page(ring->pool.bufs->page[e->buf]);
+	if (!e->keep)
+		pst_buf_park(&ring->pool, e->buf);
+}
+
+/* Pausing and resuming go alone. */
+static void check_control(struct tx_chunk *c, struct tx_slot *t, const struct netmap_slot *s)
+{
+	u16 what = s->flags & (NS_PST_PAUSE | NS_PST_RESUME | NS_PST_SHUT | NS_PST_KEEP);
+
+	if ((what != NS_PST_PAUSE && what != NS_PST_RESUME) || s->offset != s->len) {
+		c->ring->c.bad_flags++;
+		return refuse(t, -EINVAL);
+	}
+	t->fate = FATE_CONTROL;
+	t->pause = what == NS_PST_PAUSE;
+	t->e.buf = PST_BUF_NONE;
+}
+
+/*
+ * @held: the socket for which the slot was held back by an earlier sync, if it was; its
+ * reference is ours from now on.  @last: that of the slot before.
+ */
+static void check_slot(struct tx_chunk *c, const struct netmap_slot *shared,
+		       struct tx_slot *t, struct pst_sock **held, struct pst_sock *last)
+{
+	struct pst_ring *ring = c->ring;
+	struct netmap_slot s;
+	int err = 0;
+
+	s.buf_idx = READ_ONCE(shared->buf_idx);
+	s.len = READ_ONCE(shared->len);
+	s.flags = READ_ONCE(shared->flags);
+	s.ptr = READ_ONCE(shared->ptr);
+
+	t->fate = FATE_NOTHING;
+	t->e.buf = s.buf_idx;
+	t->e.offset = s.offset;
+	t->e.len = s.len;
+	t->e.keep = s.flags & NS_PST_KEEP;
+	t->e.shut = s.flags & NS_PST_SHUT;
+	t->ps = *held;		/* the number may be another socket's by now */
+	*held = NULL;
+	if (unlikely(s.flags & ~NS_PST_TX_FLAGS)) {
+		ring->c.bad_flags++;
+		return refuse(t, -EINVAL);
+	}
+	if (unlikely(s.len > PST_BUF_SIZE || s.offset > s.len)) {
+		ring->c.bad_place++;
+		return refuse(t, -EMSGSIZE);
+	}
+	if (unlikely(s.offset == s.len &&
+		     !(s.flags & (NS_PST_SHUT | NS_PST_PAUSE | NS_PST_RESUME))))
+		return;
+	if (likely(!t->ps)) {
+		if (last && last->fd == s.fd && !pst_sock_dead(last)) {
+			t->ps = last;
+			refcount_inc(&last->ref);
+		} else {
+			t->ps = pst_stack_find(ring->port, s.fd);
+		}
+	}
+	if (unlikely(!t->ps || pst_sock_dead(t->ps))) {
+		ring->c.bad_fd++;
+		return refuse(t, -EBADF);
+	}
+	if (unlikely(s.flags & (NS_PST_PAUSE | NS_PST_RESUME)))
+		return check_control(c, t, &s);
+	t->fate = FATE_SEND;
+	if (unlikely(s.offset == s.len)) {	/* SHUT alone: no buffer */
+		t->e.buf = PST_BUF_NONE;
+	} else if ((s.len - s.offset <= TX_COPYBREAK && !t->e.shut && !t->e.keep) ||
+		   unlikely(c->low)) {
+		t->fate = FATE_COPY;
+		err = pst_buf_owned(ring->pool.bufs, s.buf_idx);
+	} else if (unlikely(c->need == c->nfresh)) {
+		t->fate = FATE_LATER;
+	} else {
+		c->need++;
+		err = own(ring->pool.bufs, &t->e);
+	}
+	if (unlikely(err))
+		refuse_buffer(ring, t, err);
+}
+
+/* Later slots of this socket may not overtake it in this sync, though room may come. */
+static void hold(struct pst_ring *ring, struct tx_slot *t)
+{
+	t->ps->held_in = ring->c.tx_syncs;
+	t->fate = FATE_HELD;
+	set_bit(PST_SOCK_CONGESTED, &t->ps->flags);
+	ring->c.tx_held++;
+}
+
+/*
+ * Something waits for write space.  TCP may have announced that already: when it has no
+ * memory and nothing in flight it does so at once, and no other call will follow.
+ */
+static void await_space(struct pst_sock *ps)
+{
+	if (!pst_sock_dead(ps) && !test_bit(SOCK_NOSPACE, &ps->sk->sk_socket->flags))
+		pst_sock_writable(ps);
+}
+
+/* Socket full: queue @t, or hold it back in the ring.  Socket locked. */
+static void queue_or_hold(struct pst_ring *ring, struct tx_slot *t)
+{
+	struct pst_sock *ps = t->ps;
+
+	if (ps->held_in != ring->c.tx_syncs && pst_txq_add(ps, &t->e)) {
+		t->fate = FATE_QUEUED;
+		ring->c.tx_queued++;
+		return;
+	}
+	disown(ring->pool.bufs, &t->e);
+	hold(ring, t);
+}
+
+/* May TCP have it at once, or is there something before it? */
+static bool goes_first(const struct pst_ring *ring, const struct pst_sock *ps)
+{
+	return !pst_txq_len(ps) && ps->held_in != ring->c.tx_syncs;
+}
+
+/* What the send returned, for @n slots that own their buffers. */
+static void conclude(struct pst_ring *ring, struct tx_slot *t, u32 n, int sent)
+{
+	bool full = sent == -EAGAIN;
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		int len = t[i].e.len - t[i].e.offset;
+
+		if (unlikely(sent < 0 && !full)) {
+			ring->c.tx_failed++;
+			disown(ring->pool.bufs, &t[i].e);
+			refuse(&t[i], sent);
+		} else if (likely(!full && sent >= len)) {
+			sent -= len;
+		} else {
+			if (!full)
+				t[i].e.offset += sent;
+			full = true;
+			queue_or_hold(ring, &t[i]);
+		}
+	}
+	if (unlikely(full))
+		await_space(t->ps);
+}
+
+/* Somebody may keep the socket locked for long: then what was collected goes first. */
+static void lock_for_send(struct tx_chunk *c, struct sock *sk)
+{
+	if (unlikely(sock_owned_by_user_nocheck(sk)))
+		pst_batch_flush(c->batch);
+	lock_sock(sk);
+}
+
+/* The connection is over: the event may have to carry the reason. */
+static void note_failure(struct pst_sock *ps, int sent)
+{
+	if (sent != -EPIPE && !ps->err)
+		ps->err = -sent;
+}
+
+/* @n slots of one socket; only the last may shut. */
+static void send_run(struct tx_chunk *c, struct tx_slot *t, u32 n)
+{
+	struct pst_ring *ring = c->ring;
+	const struct pst_txq_entry *e[PST_TX_CHUNK];
+	struct pst_sock *ps = t->ps;
+	int sent = -EAGAIN;
+	u32 i;
+
+	for (i = 0; i < n; i++)
+		e[i] = &t[i].e;
+	lock_for_send(c, ps->sk);
+	if (unlikely(pst_sock_dead(ps)))
+		sent = -EPIPE;
+	else if (likely(goes_first(ring, ps)))
+		sent = pst_txq_send(ps, e, n);
+	if (unlikely(sent < 0 && sent != -EAGAIN))
+		note_failure(ps, sent);
+	conclude(ring, t, n, sent);
+	pst_sock_tell(ps);
+	release_sock(ps->sk);
+}
+
+/* What TCP did not copy needs its buffer after all, and the slot a fresh one. */
+static void keep_rest(struct tx_chunk *c, struct tx_slot *t)
+{
+	struct pst_pool *pool = &c->ring->pool;
+	int err;
+
+	if (!c->low && c->need == c->nfresh && c->nfresh < PST_TX_CHUNK) {
+		spin_lock_bh(&c->ring->lock);
+		c->nfresh += pst_buf_take_many(pool, c->fresh + c->nfresh, 1);
+		spin_unlock_bh(&c->ring->lock);
+	}
+	if (c->low || c->need == c->nfresh)
+		return hold(c->ring, t);
+	err = own(c->ring->pool.bufs, &t->e);
+	if (unlikely(err))	/* another thread was faster */
+		return refuse_buffer(c->ring, t, err);
+	c->need++;
+	queue_or_hold(c->ring, t);
+}
+
+static void send_copy(struct tx_chunk *c, struct tx_slot *t)
+{
+	struct pst_ring *ring = c->ring;
+	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
+	struct pst_sock *ps = t->ps;
+	struct kvec kv = {
+		.iov_base = pst_buf_addr(ring->pool.bufs, t->e.buf) + t->e.offset,
+		.iov_len = t->e.len - t->e.offset,
+	};
+	int sent = -EAGAIN;
+
+	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, &kv, 1, kv.iov_len);
+	lock_for_send(c, ps->sk);
+	if (unlikely(pst_sock_dead(ps)))
+		sent = -EPIPE;
+	else if (likely(goes_first(ring, ps)))
+		sent = tcp_sendmsg_locked(ps->sk, &msg, kv.iov_len);
+	if (likely(sent > 0)) {
+		ring->c.tx_bytes += sent;
+		ring->c.tx_copied += sent;
+		t->e.offset += sent;
+	}
+	if (unlikely(sent < 0 && sent != -EAGAIN)) {
+		ring->c.tx_failed++;
+		note_failure(ps, sent);
+		refuse(t, sent);
+	} else if (unlikely(t->e.offset != t->e.len)) {
+		keep_rest(c, t);
+		await_space(ps);
+	} else if (unlikely(t->e.shut)) {
+		pst_txq_shut(ps->sk);
+	}
+	pst_sock_tell(ps);
+	release_sock(ps->sk);
+}
+
+static void control(struct tx_slot *t)
+{
+	struct pst_sock *ps = t->ps;
+
+	lock_sock(ps->sk);
+	if (t->pause) {
+		set_bit(PST_SOCK_PAUSED, &ps->flags);
+	} else if (!test_bit(PST_SOCK_GONE, &ps->flags)) {
+		clear_bit(PST_SOCK_PAUSED, &ps->flags);
+		pst_sock_drain(ps);
+	}
+	release_sock(ps->sk);
+}
+
+static void send_chunk(struct tx_chunk *c)
+{
+	struct tx_slot *t, *end = c->t + c->n;
+	u32 n;
+
+	for (t = c->t; t < end; t += n) {
+		n = 1;
+		if (t->fate == FATE_COPY) {
+			send_copy(c, t);
+		} else if (t->fate == FATE_CONTROL) {
+			control(t);
+		} else if (t->fate == FATE_SEND) {
+			while (t + n < end && t[n].fate == FATE_SEND &&
+			       t[n].ps == t->ps && !t[n - 1].e.shut)
+				n++;
+			send_run(c, t, n);
+		}
+	}
+}
+
+/* A buffer for slot @i in the place of one that was given away. */
+static u32 fresh_buf(struct tx_chunk *c)
+{
+	u32 buf = c->nfresh ? c->fresh[--c->nfresh] : pst_buf_take(&c->ring->pool);
+
+	if (buf != PST_BUF_NONE)
+		pst_buf_show(c->ring->pool.bufs, buf);
+	return buf;
+}
+
+/* What was only cited gives way to the slot's own buffer, if that is still there. */
+static bool put_own_back(struct pst_ring *ring, u32 i)
+{
+	if (pst_buf_owned(ring->pool.bufs, ring->tx_buf[i]))
+		return false;
+	ring->tx.ring->slot[i].buf_idx = ring->tx_buf[i];
+	return true;
+}
+
+/* The slot is done: its own buffer goes back into it, or a fresh one. */
+static void renew_slot(struct tx_chunk *c, u32 i, const struct tx_slot *t)
+{
+	struct pst_ring *ring = c->ring;
+	struct netmap_slot *slot = &ring->tx.ring->slot[i];
+	u32 buf;
+
+	ring->c.tx_slots++;
+	slot->flags = 0;
+	if (t->e.buf == PST_BUF_NONE && t->e.keep)
+		put_own_back(ring, i);
+	if (t->e.buf == PST_BUF_NONE || (t->fate == FATE_COPY && !t->e.keep))
+		return;		/* its buffer was not used up */
+	slot->len = PST_BUF_SIZE;
+	slot->flags = NS_BUF_CHANGED;
+	if (t->e.keep) {
+		ring->c.tx_lent++;
+		if (put_own_back(ring, i))
+			return;
+	}
+	buf = fresh_buf(c);
+	if (buf == PST_BUF_NONE)
+		return;		/* cited while its own is elsewhere: stays */
+	ring->tx_buf[i] = buf;
+	slot->buf_idx = buf;
+}
+
+/* What the application finds in the slot afterwards. */
+static void finish_slot(struct tx_chunk *c, u32 i, struct tx_slot *t)
+{
+	struct pst_ring *ring = c->ring;
+	struct netmap_slot *slot = &ring->tx.ring->slot[i];
+
+	switch (t->fate) {
+	case FATE_NOTHING:
+		break;
+	case FATE_LATER:
+	case FATE_HELD:
+		slot->offset = t->e.offset;
+		ring->tx_sock[i] = t->ps;	/* with its reference */
+		t->ps = NULL;
+		break;
+	case FATE_REFUSED:
+		slot->flags |= NS_PST_REFUSED;
+		slot->err = t->err;
+		if (t->e.keep)
+			put_own_back(ring, i);
+		break;
+	case FATE_SEND:
+		release_sent(c->ring, &t->e);
+		fallthrough;
+	default:
+		renew_slot(c, i, t);
+	}
+}
+
+/*
+ * Slot @i is dealt with: it belongs before the held ones, which keep their order.
+ */
+static void pass_held(struct pst_ring *ring, u32 i)
+{
+	struct pst_kring *k = &ring->tx;
+	struct netmap_slot *slot = k->ring->slot;
+	struct netmap_slot s = slot[i];
+	u32 buf = ring->tx_buf[i];
+
+	while (i != k->sent) {
+		u32 prev = i ? i - 1 : k->n - 1;
+
+		slot[i] = slot[prev];
+		ring->tx_buf[i] = ring->tx_buf[prev];
+		ring->tx_sock[i] = ring->tx_sock[prev];
+		i = prev;
+	}
+	slot[i] = s;
+	ring->tx_buf[i] = buf;
+	ring->tx_sock[i] = NULL;
+	k->sent = pst_kring_next(k, k->sent);
+}
+
+/* How many of @n slots from @i on will want a fresh buffer; a guess, they may change. */
+static u32 guess_need(const struct pst_kring *k, u32 i, u32 n)
+{
+	u32 need = 0;
+
+	for (; n--; i = pst_kring_next(k, i)) {
+		const struct netmap_slot *slot = &k->ring->slot[i];
+
+		need += READ_ONCE(slot->len) - READ_ONCE(slot->offset) > TX_COPYBREAK ||
+			READ_ONCE(slot->flags);
+	}
+	return need;
+}
+
+/* As many slots from @i on as there are fresh buffers for, up to a chunk. */
+static void open_chunk(struct tx_chunk *c, u32 i)
+{
+	struct pst_ring *ring = c->ring;
+	struct pst_kring *k = &ring->tx;
+	u32 n = min_t(u32, PST_TX_CHUNK, pst_kring_span(k, i, k->head));
+	u32 want = guess_need(k, i, n);
+	struct pst_sock *last = NULL;
+
+	c->need = 0;
+	c->nfresh = 0;
+	c->low = pst_pool_low(&ring->pool);
+	if (want && !c->low) {
+		spin_lock_bh(&ring->lock);
+		c->nfresh = pst_buf_take_many(&ring->pool, c->fresh, want);
+		spin_unlock_bh(&ring->lock);
+		if (unlikely(c->nfresh < want))
+			ring->c.tx_nobuf++;
+	}
+	for (c->n = 0; c->n < n; i = pst_kring_next(k, i)) {
+		struct tx_slot *t = &c->t[c->n++];
+
+		check_slot(c, &k->ring->slot[i], t, &ring->tx_sock[i], last);
+		last = t->ps;
+		if (unlikely(t->fate == FATE_LATER))
+			break;
+	}
+}
+
+/* Returns the first slot the chunk has not dealt with. */
+static u32 close_chunk(struct tx_chunk *c, u32 i)
+{
+	struct pst_ring *ring = c->ring;
+	struct pst_kring *k = &ring->tx;
+	struct tx_slot *t, *end = c->t + c->n;
+
+	spin_lock_bh(&ring->lock);
+	for (t = c->t; t < end; t++, i = pst_kring_next(k, i)) {
+		finish_slot(c, i, t);
+		if (t->fate == FATE_LATER)
+			break;
+		if (t->fate == FATE_HELD)
+			continue;
+		if (likely(k->sent == i))
+			k->sent = pst_kring_next(k, i);
+		else
+			pass_held(ring, i);
+	}
+	pst_buf_untake_many(&ring->pool, c->fresh, c->nfresh);
+	spin_unlock_bh(&ring->lock);
+	for (t = c->t; t < end; t++)
+		if (t->ps)
+			pst_sock_put(t->ps);
+	return i;
+}
+
+/* Everything the application has handed in and what full sockets still owe. */
+void pst_stack_send(struct pst_ring *ring)
+{
+	struct pst_kring *k = &ring->tx;
+	struct tx_chunk c;
+	struct pst_batch batch;
+	u32 i = k->sent, from;
+	u64 before = ring->c.tx_slots;
+
+	if (i == k->head && list_empty(&ring->writable))
+		return;
+	pst_batch_begin(&batch, ring);
+	pst_txq_push_all(ring);
+	c.ring = ring;
+	c.batch = &batch;
+	do {
+		from = i;
+		open_chunk(&c, i);
+		send_chunk(&c);
+		i = close_chunk(&c, i);
+	} while (i != k->head && i != from);
+	pst_batch_end(&batch);
+
+	if (ring->c.tx_slots != before) {
+		ring->c.tx_batches++;
+		ring->c.tx_batch_max = max(ring->c.tx_batch_max, ring->c.tx_slots - before);
+	}
+	if (k->sent != k->head)
+		pst_port_attend(ring->port);
+}

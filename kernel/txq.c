@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What a full socket still has to send.
+ *
+ *   TX slot --socket full--> queue (PST_TXQ_MAX slots) --write space--> TCP
+ *
+ * A socket with something queued is congested, and its application is told so; the
+ * next slots of the socket go behind the queue.  Each entry holds a page reference,
+ * so its buffer is in use until TCP has it.  Everything here runs with the socket
+ * locked; the queue is made when it is first needed.
+ *
+ *   pst_txq_send      entries to TCP, by reference
+ *   pst_txq_add       one entry behind the others
+ *   pst_txq_push_all  what TCP takes now, of all sockets that may go on
+ *   on write space    the socket goes on its ring's list; the next sync pushes, or the
+ *                     port's housekeeping when no sync comes
+ */
+#include <linux/bvec.h>
+#include <linux/slab.h>
+#include <net/tcp.h>
+
+#include "compat.h"
+#include "port.h"
+#include "stack.h"
+
+/* The stack has what it needs of @e: drop our reference, and the buffer if given. */
+static void release_entry(struct pst_ring *ring, const struct pst_txq_entry *e)
+{
+	if (e->buf == PST_BUF_NONE)
+		return;
+	put_page(ring->pool.bufs->page[e->buf]);
+	if (!e->keep)
+		pst_buf_settle(&ring->pool, e->buf);
+}
+
+/* As shutdown(fd, SHUT_WR) does, at this place of the stream.  Socket locked. */
+void pst_txq_shut(struct sock *sk)
+{
+	if (sk->sk_shutdown & SEND_SHUTDOWN)
+		return;
+	sk->sk_shutdown |= SEND_SHUTDOWN;
+	sk->sk_prot->shutdown(sk, SEND_SHUTDOWN);
+	sk->sk_state_change(sk);
+}
+
+/*
+ * Sends @n entries, of which only the last may shut; the number of bytes taken, or an
+ * error if none were.
+ */
+int pst_txq_send(struct pst_sock *ps, const struct pst_txq_entry *e[], u32 n)
+{
+	struct pst_ring *ring = ps->ring;
+	struct bio_vec bv[PST_TX_CHUNK];
+	bool shut = e[n - 1]->shut;
+	size_t bytes = 0;
+	int sent = 0;
+	u32 i;
+
+	if (e[n - 1]->buf == PST_BUF_NONE)	/* nothing but the shutdown */
+		n--;
+	for (i = 0; i < n; i++) {
+		bvec_set_page(&bv[i], ring->pool.bufs->page[e[i]->buf],
+			      e[i]->len - e[i]->offset, e[i]->offset);
+		bytes += bv[i].bv_len;
+	}
+	if (n)
+		sent = pst_send_pages(ps->sk, bv, n, bytes);
+	if (sent > 0) {
+		ring->c.tx_bytes += sent;
+		if (unlikely(!(ps->sk->sk_route_caps & NETIF_F_SG)))
+			ring->c.tx_copied += sent;
+	}
+	if (shut && sent == bytes)
+		pst_txq_shut(ps->sk);
+	return sent;
+}
+
+static struct pst_txq_entry *txq_at(struct pst_txq *q, u32 i)
+{
+	return &q->e[i % PST_TXQ_MAX];
+}
+
+bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e)
+{
+	if (!ps->txq) {
+		ps->txq = kzalloc(sizeof(*ps->txq), GFP_KERNEL_ACCOUNT);
+		if (!ps->txq)
+			return false;
+	}
+	if (pst_txq_len(ps) == PST_TXQ_MAX)
+		return false;
+	*txq_at(ps->txq, ps->txq->tail++) = *e;
+	set_bit(PST_SOCK_CONGESTED, &ps->flags);
+	return true;
+}
+
+static void txq_pop(struct pst_sock *ps)
+{
+	release_entry(ps->ring, txq_at(ps->txq, ps->txq->head++));
+}
+
+/* The connection is over; what waits cannot be sent.  Socket locked. */
+void pst_txq_drop(struct pst_sock *ps)
+{
+	if (!pst_txq_len(ps))
+		return;
+	spin_lock_bh(&ps->ring->lock);
+	while (pst_txq_len(ps)) {
+		ps->ring->c.tx_failed++;
+		txq_pop(ps);
+	}
+	spin_unlock_bh(&ps->ring->lock);
+}
+
+/* Of the first @n entries, @sent bytes are gone. */
+static void txq_advance(struct pst_sock *ps, u32 n, size_t sent)
+{
+	spin_lock_bh(&ps->ring->lock);
+	while (n--) {
+		struct pst_txq_entry *e = txq_at(ps->txq, ps->txq->head);
+		u32 len = e->len - e->offset;
+
+		if (sent < len) {
+			e->offset += sent;
+			break;
+		}
+		sent -= len;
+		txq_pop(ps);
+	}
+	spin_unlock_bh(&ps->ring->lock);
+}
+
+/* The front of the queue up to an entry that shuts; at most a chunk. */
+static u32 txq_front(struct pst_sock *ps, const struct pst_txq_entry *e[])
+{
+	u32 n = 0;
+
+	while (n < PST_TX_CHUNK && n < pst_txq_len(ps)) {
+		e[n] = txq_at(ps->txq, ps->txq->head + n);
+		if (e[n++]->shut)
+			break;
+	}
+	return n;
+}
+
+/* Socket locked by us. */
+static void push(struct pst_sock *ps)
+{
+	const struct pst_txq_entry *e[PST_TX_CHUNK];
+
+	while (pst_txq_len(ps)) {
+		u32 n = txq_front(ps, e);
+		int sent = pst_txq_send(ps, e, n);
+
+		if (sent == -EAGAIN)
+			return;
+		if (sent < 0) {
+			pst_txq_drop(ps);
+			break;
+		}
+		txq_advance(ps, n, sent);
+	}
+	clear_bit(PST_SOCK_CONGESTED, &ps->flags);
+}
+
+/* The socket has write space.  Any context, socket locked. */
+void pst_sock_writable(struct pst_sock *ps)
+{
+	struct pst_ring *ring = ps->ring;
+
+	if (!test_bit(PST_SOCK_CONGESTED, &ps->flags))
+		return;
+	spin_lock_bh(&ring->lock);
+	if (!test_and_set_bit(PST_SOCK_WRITABLE, &ps->flags)) {
+		refcount_inc(&ps->ref);
+		list_add_tail(&ps->write_node, &ring->writable);
+		pst_port_attend(ring->port);
+	}
+	spin_unlock_bh(&ring->lock);
+	pst_ring_wake(ring);
+}
+
+static struct pst_sock *next_writable(struct pst_ring *ring)
+{
+	struct pst_sock *ps;
+
+	spin_lock_bh(&ring->lock);
+	ps = list_first_entry_or_null(&ring->writable, struct pst_sock, write_node);
+	if (ps) {
+		list_del(&ps->write_node);
+		clear_bit(PST_SOCK_WRITABLE, &ps->flags);
+	}
+	spin_unlock_bh(&ring->lock);
+	return ps;	/* with the list's reference */
+}
+
+void pst_txq_push_all(struct pst_ring *ring)
+{
+	struct pst_sock *ps;
+	bool again = false;
+
+	/* One that lists itself again has no memory to send with: later, then. */
+	while (!again && !list_empty(&ring->writable) && (ps = next_writable(ring))) {
+		lock_sock(ps->sk);
+		if (!pst_sock_dead(ps)) {
+			push(ps);
+			pst_sock_tell(ps);
+		}
+		release_sock(ps->sk);
+		again = test_bit(PST_SOCK_WRITABLE, &ps->flags);
+		pst_sock_put(ps);
+	}
+}
+

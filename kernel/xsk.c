@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * An AF_XDP socket used from inside the kernel.
+ *
+ * The socket is made through the same calls a program makes, in its process, so
+ * that permissions, memory limits and driver set-up are the kernel's own:
+ *
+ *   socket, UMEM_REG, FILL, COMPLETION, RX ring, MMAP_OFFSETS, bind
+ *
+ * Two things differ.  The memory registered is a mapping made for the moment
+ * (pst_region_pinnable): registration pins the pages, and the pin outlives the
+ * mapping.  And the rings, which the kernel offers to user space only, are mapped
+ * there for the moment, their pages pinned, and mapped again into the kernel.
+ *
+ * Needs CAP_NET_RAW, as AF_XDP does.
+ */
+#include <linux/fdtable.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/net.h>
+#include <linux/netdevice.h>
+#include <linux/slab.h>
+#include <linux/socket.h>
+#include <linux/uio.h>
+#include <linux/vmalloc.h>
+#include <net/sock.h>
+
+#include "compat.h"
+#include "region.h"
+#include "xsk.h"
+
+static int set_option(struct socket *sock, int name, void *val, int len)
+{
+	return READ_ONCE(sock->ops)->setsockopt(sock, SOL_XDP, name,
+						KERNEL_SOCKPTR(val), len);
+}
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(7, 0, 0)
+static int get_offsets(struct socket *sock, struct xdp_mmap_offsets *off)
+{
+	struct kvec kv = { .iov_base = off, .iov_len = sizeof(*off) };
+	sockopt_t opt = { .optlen = sizeof(*off) };
+
+	iov_iter_kvec(&opt.iter_out, ITER_DEST, &kv, 1, sizeof(*off));
+	return READ_ONCE(sock->ops)->getsockopt_iter(sock, SOL_XDP, XDP_MMAP_OFFSETS, &opt);
+}
+#else
+/* getsockopt() writes to user space only: lend it a page there. */
+static int get_offsets(struct socket *sock, struct xdp_mmap_offsets *off)
+{
+	unsigned long page = vm_mmap(NULL, 0, PAGE_SIZE, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	char __user *val = (char __user *)page;
+	int __user *len = (int __user *)(page + 1024);
+	int err;
+
+	if (IS_ERR_VALUE(page))
+		return (long)page;
+	err = -EFAULT;
+	if (put_user((int)sizeof(*off), len))
+		goto out;
+	err = sock->ops->getsockopt(sock, SOL_XDP, XDP_MMAP_OFFSETS, val, len);
+	if (!err && copy_from_user(off, val, sizeof(*off)))
+		err = -EFAULT;
+out:
+	vm_munmap(page, PAGE_SIZE);
+	return err;
+}
+#endif
+
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+static int pin_ring(unsigned long addr, struct pst_xring *ring)
+{
+	int n = pin_user_pages_fast(addr, ring->npages, FOLL_WRITE | FOLL_LONGTERM,
+				    ring->page);
+
+	if (n == ring->npages)
+		return 0;
+	if (n > 0)
+		unpin_user_pages(ring->page, n);
+	return n < 0 ? n : -EFAULT;
+}
+
+static void unpin_ring(struct pst_xring *ring)
+{
+	unpin_user_pages(ring->page, ring->npages);
+}
+#else
+/* The ring is one compound page there, mapped by frame number. */
+static int pin_ring(unsigned long addr, struct pst_xring *ring)
+{
+	struct vm_area_struct *vma;
+	unsigned long pfn;
+	int err = -EFAULT;
+	u32 i;
+
+	mmap_read_lock(current->mm);
+	vma = find_vma(current->mm, addr);
+	if (vma && vma->vm_start <= addr)
+		err = follow_pfn(vma, addr, &pfn);
+	if (!err) {
+		get_page(pfn_to_page(pfn));
+		for (i = 0; i < ring->npages; i++)
+			ring->page[i] = pfn_to_page(pfn + i);
+	}
+	mmap_read_unlock(current->mm);
+	return err;
+}
+
+static void unpin_ring(struct pst_xring *ring)
+{
+	put_page(ring->page[0]);
+}
+#endif
+
+static int map_ring(struct file *file, struct pst_xring *ring, u64 pgoff,
+		    const struct xdp_ring_offset *off, size_t entry)
+{
+	size_t size = PAGE_ALIGN(off->desc + PST_XSK_RING * entry);
+	unsigned long addr;
+	int err;
+
+	ring->npages = size >> PAGE_SHIFT;
+	ring->page = kcalloc(ring->npages, sizeof(*ring->page), GFP_KERNEL);
+	if (!ring->page)
+		return -ENOMEM;
+	addr = vm_mmap(file, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, pgoff);
+	if (IS_ERR_VALUE(addr)) {
+		err = (long)addr;
+		goto err_free;
+	}
+	err = pin_ring(addr, ring);
+	vm_munmap(addr, size);
+	if (err)
+		goto err_free;
+	ring->va = vmap(ring->page, ring->npages, VM_MAP, PAGE_KERNEL);
+	if (!ring->va) {
+		err = -ENOMEM;
+		goto err_unpin;
+	}
+	ring->producer = ring->va + off->producer;
+	ring->consumer = ring->va + off->consumer;
+	ring->flags = ring->va + off->flags;
+	ring->desc = ring->va + off->desc;
+	return 0;
+
+err_unpin:
+	unpin_ring(ring);
+err_free:
+	kfree(ring->page);
+	ring->page = NULL;
+	return err;
+}
+
+static void unmap_ring(struct pst_xring *ring)
+{
+	if (!ring->page)
+		return;
+	vunmap(ring->va);
+	unpin_ring(ring);
+	kfree(ring->page);
+	ring->page = NULL;
+}
+
+static int register_umem(struct socket *sock, struct pst_region *region)
+{
+	size_t size = (size_t)region->bufs.n * PST_BUF_SIZE;
+	struct xdp_umem_reg reg = { .len = size, .chunk_size = PST_BUF_SIZE };
+	struct file *file = pst_region_pinnable(region);
+	unsigned long addr;
+	int err;
+
+	if (IS_ERR(file))
+		return PTR_ERR(file);
+	addr = vm_mmap(file, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	fput(file);
+	if (IS_ERR_VALUE(addr))
+		return (long)addr;
+	reg.addr = addr;
+	err = set_option(sock, XDP_UMEM_REG, &reg, sizeof(reg));
+	vm_munmap(addr, size);
+	return err;
+}
+
+static int setup_rings(struct pst_xsk *xsk)
+{
+	struct xdp_mmap_offsets off = {};
+	int n = PST_XSK_RING;
+	int err;
+
+	err = set_option(xsk->sock, XDP_UMEM_FILL_RING, &n, sizeof(n));
+	if (!err)
+		err = set_option(xsk->sock, XDP_UMEM_COMPLETION_RING, &n, sizeof(n));
+	if (!err)
+		err = set_option(xsk->sock, XDP_RX_RING, &n, sizeof(n));
+	if (!err)
+		err = get_offsets(xsk->sock, &off);
+	if (!err)
+		err = map_ring(xsk->file, &xsk->rx, XDP_PGOFF_RX_RING, &off.rx,
+			       sizeof(struct xdp_desc));
+	if (!err)
+		err = map_ring(xsk->file, &xsk->fill, XDP_UMEM_PGOFF_FILL_RING,
+			       &off.fr, sizeof(u64));
+	return err;
+}
+
+static int bind_xsk(struct pst_xsk *xsk, struct net_device *dev, u16 queue,
+		    const struct pst_xsk *shared, u16 mode)
+{
+	struct sockaddr_xdp sa = {
+		.sxdp_family = AF_XDP,
+		.sxdp_ifindex = dev->ifindex,
+		.sxdp_queue_id = queue,
+		.sxdp_flags = mode | XDP_USE_NEED_WAKEUP,
+	};
+	int fd, err;
+
+	if (!shared)
+		return pst_kernel_bind(xsk->sock, &sa, sizeof(sa));
+	/* Another queue, same memory: the first socket is named by descriptor. */
+	fd = get_unused_fd_flags(O_CLOEXEC);
+	if (fd < 0)
+		return fd;
+	fd_install(fd, get_file(shared->file));
+	sa.sxdp_flags = XDP_SHARED_UMEM;
+	sa.sxdp_shared_umem_fd = fd;
+	err = pst_kernel_bind(xsk->sock, &sa, sizeof(sa));
+	close_fd(fd);
+	return err;
+}
+
+/*
+ * A socket on @queue of @dev with the region's buffers as its memory.  @shared: the
+ * socket of the device's first queue, which registered them; NULL for that one.
+ * @mode: XDP_ZEROCOPY or XDP_COPY, ignored when shared.
+ */
+int pst_xsk_open(struct pst_xsk *xsk, struct net_device *dev, u16 queue,
+		 struct pst_region *region, const struct pst_xsk *shared, u16 mode)
+{
+	int err;
+
+	memset(xsk, 0, sizeof(*xsk));
+	err = sock_create(AF_XDP, SOCK_RAW, 0, &xsk->sock);
+	if (err)
+		return err;
+	xsk->file = sock_alloc_file(xsk->sock, O_CLOEXEC, NULL);
+	if (IS_ERR(xsk->file)) {	/* and the socket is released */
+		err = PTR_ERR(xsk->file);
+		xsk->file = NULL;
+		return err;
+	}
+	if (!shared)
+		err = register_umem(xsk->sock, region);
+	if (!err)
+		err = setup_rings(xsk);
+	if (!err)
+		err = bind_xsk(xsk, dev, queue, shared, mode);
+	if (err)
+		pst_xsk_close(xsk);
+	return err;
+}
+
+/*
+ * Lets go of the queue at once.  fput() alone would leave that to whenever the
+ * file's last reference is dropped; releasing twice is what sockets allow for.
+ */
+void pst_xsk_close(struct pst_xsk *xsk)
+{
+	if (!xsk->file)
+		return;
+	READ_ONCE(xsk->sock->ops)->release(xsk->sock);
+	unmap_ring(&xsk->rx);
+	unmap_ring(&xsk->fill);
+	fput(xsk->file);
+	xsk->file = NULL;
+}
