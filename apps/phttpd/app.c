@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * app.c - what the requests mean
+ *
+ * GET / and HEAD / are the benchmark's RPC: a canned head and a body of fixed size. POST to
+ * anywhere consumes a body and confirms it. POST /echo answers with the body from the buffers
+ * it arrived in: it holds the pieces and sends references to them, as a store would.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "http.h"
+
+/* Is the path of the target, without query and in whatever form, equal to @path? */
+static bool path_is(const struct http_conn *c, const char *path)
+{
+	const char *at = c->target, *end = c->target + c->target_len;
+	size_t len = strlen(path);
+
+	if (end - at > 7 && !strncasecmp(at, "http://", 7)) {
+		at = memchr(at + 7, '/', end - at - 7);
+		if (!at)	/* an authority alone means the root */
+			return len == 1;
+	}
+	return (size_t)(end - at) >= len && !memcmp(at, path, len) &&
+	       (at + len == end || at[len] == '?');
+}
+
+int app_begin(struct http_conn *c)
+{
+	struct app_conn *app = &c->app;
+
+	if (c->parser.method == HTTP_POST)
+		app->op = path_is(c, "/echo") ? APP_ECHO : APP_POST;
+	else if ((c->target_len == 1 && *c->target == '/') || path_is(c, "/"))
+		app->op = APP_GET;
+	else
+		return 404;
+	return 0;
+}
+
+/* Keep a part of the body to be echoed; join it to the part before if they touch. */
+static int keep(struct http_conn *c, const struct piece *p)
+{
+	struct app_conn *app = &c->app;
+	struct piece *last = NULL;
+
+	if (!app->held) {
+		app->held = malloc(APP_PIECES_MAX * sizeof(*app->held));
+		if (!app->held)
+			return 503;
+	}
+	if (app->nheld)
+		last = &app->held[app->nheld - 1];
+	if (last && last->buf == p->buf && last->data + last->len == p->data) {
+		last->len += p->len;
+		return 0;
+	}
+	if (app->nheld == APP_PIECES_MAX)
+		return 413;
+	if (!c->http->be->hold(c->http, p->buf))
+		return 503;
+	app->held[app->nheld++] = *p;
+	return 0;
+}
+
+int app_body(struct http_conn *c, const struct piece *p)
+{
+	return c->app.op == APP_ECHO ? keep(c, p) : 0;
+}
+
+bool app_reply(struct http_conn *c)
+{
+	struct app_conn *app = &c->app;
+
+	if (app->op == APP_ECHO) {
+		http_reply(c, 200, "application/octet-stream", c->body_len);
+	} else {
+		const struct http *h = c->http;
+		const struct http_canned *r = app->op == APP_GET ? &h->get[c->persist] :
+								   &h->post[c->persist];
+
+		http_reply_canned(c, r);
+		if (r->len > r->head_len || http_is_head(c))
+			return true;
+		app->fill = r->body_len;
+	}
+	return app_more(c);
+}
+
+bool app_more(struct http_conn *c)
+{
+	struct app_conn *app = &c->app;
+
+	while (app->fill && !c->stalled) {
+		size_t len;
+		char *to = http_room(c, &len);
+
+		if (len > app->fill)
+			len = app->fill;
+		memset(to, 'x', len);
+		app->fill -= len;
+		http_commit(c, len);
+	}
+	while (app->next < app->nheld && !c->stalled) {
+		const struct piece *p = &app->held[app->next++];
+
+		http_send(c, p);
+		c->http->be->drop(c->http, p->buf);
+	}
+	return !app->fill && app->next == app->nheld;
+}
+
+void app_end(struct http_conn *c)
+{
+	struct app_conn *app = &c->app;
+
+	if (app->held) {
+		while (app->next < app->nheld)
+			c->http->be->drop(c->http, app->held[app->next++].buf);
+		free(app->held);
+		app->held = NULL;
+	}
+	app->op = APP_NONE;
+	app->nheld = 0;
+	app->next = 0;
+	app->fill = 0;
+}

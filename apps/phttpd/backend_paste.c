@@ -1,0 +1,691 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * backend_paste.c - connections by slots of a stack port
+ *
+ * A round: one poll() sends what was produced, runs the NIC and TCP for all connections, and
+ * brings new slots; each RX slot is a piece, in the buffer that the NIC wrote; each answer is
+ * written straight into a TX slot's buffer. There are no other system calls in the steady state.
+ *
+ * Rings. A thread has ring i of the port. RX slots are released when their piece is consumed,
+ * TX slots are handed over by the next poll(); until then the last one may still grow, so that
+ * answers to pipelined requests share a slot.
+ *
+ *	ring full    when fewer than TX_RESERVE TX slots are free no piece is taken: RX slots stay,
+ *	             TCP closes its windows, and the next poll() waits for slots
+ *	congested    the kernel says (NS_PST_EVENT, EAGAIN) that a socket is full, or one connection
+ *	             produced BURST slots in this round: it stalls. The kernel is asked to
+ *	             deliver nothing more of it (NS_PST_PAUSE); the pieces that are in the
+ *	             ring already are kept by swapping extra buffers into their slots, and there
+ *	             are as many of these as slots
+ *
+ * Buffers kept (hold) are named by index; refs[] counts. An index whose last count goes becomes an
+ * extra buffer again. A slot that lends one has a count until the kernel has dealt with the slot;
+ * from then on the kernel looks after what is on its way to a client.
+ *
+ * The end of a connection: the last slot shuts sending down in order, then the end of the peer's
+ * stream is awaited. A connection that is not congested may be closed right after a poll().
+ */
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include <libnetmap.h>
+#include <paste.h>
+
+#include "conn.h"
+
+#define TX_RESERVE	64	/* free TX slots below which no input is taken */
+#define BURST		32	/* TX slots a connection may fill in a round */
+#define RX_SLOTS	1024	/* of a ring: also the pieces that may have to be kept */
+
+/* A piece kept until its connection goes on. */
+struct stashed {
+	struct piece piece;
+	struct stashed *next;
+};
+
+struct client {
+	struct conn conn;
+	int fd;
+	uint32_t burst;		/* TX slots filled in round @round */
+	uint64_t round;
+	bool congested;		/* the kernel has not taken all of its output */
+	bool shut;		/* sending is shut down, or going to be with the next poll */
+	bool eof;		/* end of the peer's stream */
+	bool paused;		/* the kernel delivers nothing of it */
+	bool queued;		/* on the run queue */
+	struct client *next;	/* there */
+	uint64_t shut_round;	/* when sending was shut down */
+	struct stashed *stash, **stash_tail;
+};
+
+struct loop {
+	struct conns set;	/* first: w->private */
+	struct worker *w;
+	struct nmport_d *port;
+	struct netmap_ring *rx, *tx;
+	struct client **client;	/* by descriptor */
+	int clients;		/* size of that array */
+	uint16_t *refs;		/* by buffer: counts of hold(), and of slots that lend it */
+	uint32_t *lent;		/* buffers of slots that the kernel may not have dealt with */
+	uint32_t nlent, lent_size;
+	uint32_t in_slot;	/* buffer of the RX slot at hand, 0: none */
+	uint64_t round;
+	int last_fd;		/* whose answer the last TX slot has, -1: none that may grow */
+	struct client *run;	/* connections with something to do besides input */
+	struct client **run_tail;
+	int rare;		/* epoll set: listener, timer, end. poll() asks it, not all three */
+	bool stop;
+};
+
+static struct loop *loop_of(const struct http_conn *hc)
+{
+	return worker_of(hc->http)->private;
+}
+
+static struct client *client_of(struct http_conn *hc)
+{
+	return (struct client *)((char *)hc - offsetof(struct conn, http));
+}
+
+static uint32_t tx_free(const struct loop *l)
+{
+	return nm_ring_space(l->tx);
+}
+
+static void enqueue(struct loop *l, struct client *c)
+{
+	if (c->queued)
+		return;
+	c->queued = true;
+	c->next = NULL;
+	*l->run_tail = c;
+	l->run_tail = &c->next;
+}
+
+static uint32_t index_of(const struct buf *b)
+{
+	return (uintptr_t)b;
+}
+
+/*
+ * Buffers.
+ */
+
+static bool keep(struct loop *l, uint32_t idx)
+{
+	if (l->refs[idx]) {
+		l->refs[idx]++;
+		return true;
+	}
+	/* First time: it is in the RX slot at hand and must not go back with it. */
+	if (idx != l->in_slot || !l->port->nifp->ni_bufs_head)
+		return false;
+	l->refs[idx] = 1;
+	return true;
+}
+
+static void unkeep(struct loop *l, uint32_t idx)
+{
+	if (!--l->refs[idx] && idx != l->in_slot)
+		paste_buf_push(l->port->nifp, l->rx, idx);
+}
+
+/*
+ * Output. The slot before @head is filled and not handed over yet (that is poll()'s doing), so it
+ * may grow as long as it belongs to the connection at hand.
+ */
+
+static struct netmap_slot *last_slot(const struct loop *l)
+{
+	uint32_t i = l->tx->head;
+
+	return &l->tx->slot[i ? i - 1 : l->tx->num_slots - 1];
+}
+
+static bool may_grow(const struct loop *l, const struct client *c)
+{
+	return l->last_fd == c->fd && l->tx->nr_buf_size - last_slot(l)->len >= HTTP_ROOM;
+}
+
+/* One more slot was filled: may the connection go on? */
+static bool count_slot(struct loop *l, struct client *c)
+{
+	if (c->round != l->round) {
+		c->round = l->round;
+		c->burst = 0;
+	}
+	if (++c->burst >= BURST || tx_free(l) < 2) {
+		enqueue(l, c);
+		return false;
+	}
+	return !c->congested;
+}
+
+static char *paste_room(struct http_conn *hc, size_t *avail)
+{
+	struct loop *l = loop_of(hc);
+	struct client *c = client_of(hc);
+
+	if (may_grow(l, c)) {
+		struct netmap_slot *s = last_slot(l);
+
+		*avail = l->tx->nr_buf_size - s->len;
+		return NETMAP_BUF(l->tx, s->buf_idx) + s->len;
+	}
+	return paste_tx_room(l->tx, avail);
+}
+
+static bool paste_commit(struct http_conn *hc, size_t len)
+{
+	struct loop *l = loop_of(hc);
+	struct client *c = client_of(hc);
+
+	if (may_grow(l, c)) {
+		last_slot(l)->len += len;
+		return !c->congested;
+	}
+	paste_tx_commit(l->tx, c->fd, len);
+	l->last_fd = c->fd;
+	return count_slot(l, c);
+}
+
+/* A slot held back may keep the list from being settled while others come and go. */
+static void note_lent(struct loop *l, uint32_t idx)
+{
+	if (l->nlent == l->lent_size) {
+		uint32_t size = l->lent_size ? 2 * l->lent_size : 1024;
+		uint32_t *lent = realloc(l->lent, size * sizeof(*lent));
+
+		if (!lent)
+			abort();	/* could neither send nor tell */
+		l->lent = lent;
+		l->lent_size = size;
+	}
+	l->lent[l->nlent++] = idx;
+	l->refs[idx]++;
+}
+
+static bool paste_send(struct http_conn *hc, const struct piece *p)
+{
+	struct loop *l = loop_of(hc);
+	struct client *c = client_of(hc);
+	uint32_t idx = index_of(p->buf);
+
+	paste_tx_lend(l->tx, c->fd, idx, p->data - NETMAP_BUF(l->tx, idx), p->len);
+	note_lent(l, idx);
+	l->last_fd = -1;
+	return count_slot(l, c);
+}
+
+/* After a poll(): if all slots were dealt with, nothing is lent any more as far as we go. */
+static void settle_lent(struct loop *l)
+{
+	if (nm_tx_pending(l->tx))
+		return;
+	while (l->nlent)
+		unkeep(l, l->lent[--l->nlent]);
+}
+
+/* Shut sending down behind what was produced. */
+static void shut(struct loop *l, struct client *c)
+{
+	if (c->shut)
+		return;
+	if (paste_tx_shut(l->tx, c->fd)) {
+		enqueue(l, c);
+		return;
+	}
+	l->last_fd = -1;
+	c->shut = true;
+	c->shut_round = l->round;
+	enqueue(l, c);
+}
+
+/* Have the kernel deliver, or not. Without a free slot the next round tries again. */
+static void pause_input(struct loop *l, struct client *c, bool pause)
+{
+	if (c->paused == pause)
+		return;
+	if (paste_tx_pause(l->tx, c->fd, pause)) {
+		enqueue(l, c);
+		return;
+	}
+	l->last_fd = -1;
+	c->paused = pause;
+}
+
+/*
+ * Buffers, for the HTTP layer.
+ */
+
+static bool paste_hold(struct http *h, struct buf *b)
+{
+	return keep(worker_of(h)->private, index_of(b));
+}
+
+static void paste_drop(struct http *h, struct buf *b)
+{
+	unkeep(worker_of(h)->private, index_of(b));
+}
+
+/*
+ * Connections.
+ */
+
+static bool stash(struct loop *l, struct client *c, const struct piece *p)
+{
+	struct stashed *s = malloc(sizeof(*s));
+
+	if (!s || !keep(l, index_of(p->buf))) {
+		free(s);
+		return false;
+	}
+	*s = (struct stashed) { .piece = *p };
+	if (!c->conn.stashed++)
+		c->stash_tail = &c->stash;
+	*c->stash_tail = s;
+	c->stash_tail = &s->next;
+	return true;
+}
+
+/* Drop the first piece. */
+static void unstash(struct loop *l, struct client *c)
+{
+	struct stashed *s = c->stash;
+
+	unkeep(l, index_of(s->piece.buf));
+	c->stash = s->next;
+	c->conn.stashed--;
+	free(s);
+}
+
+static void client_close(struct loop *l, struct client *c)
+{
+	while (c->conn.stashed)
+		unstash(l, c);
+	conn_close(&c->conn);
+	l->client[c->fd] = NULL;
+	close(c->fd);
+	worker_leave(l->w);
+	c->fd = -1;
+	if (!c->queued)
+		free(c);
+}
+
+/* Offer input to the HTTP layer. False: what it did not take could not be kept. */
+static bool feed(struct loop *l, struct client *c, struct piece p)
+{
+	size_t n = 0;
+
+	if (!c->conn.stashed && !c->conn.http.stalled) {
+		n = http_input(&c->conn.http, &p);
+		if (c->conn.http.progress) {
+			c->conn.http.progress = false;
+			conn_touch(&c->conn);
+		}
+	}
+	if (n == p.len)
+		return true;
+	p.data += n;
+	p.len -= n;
+	pause_input(l, c, true);
+	return stash(l, c, &p);
+}
+
+/* Everything is answered as far as possible: what is next for the connection? */
+static void settle(struct loop *l, struct client *c)
+{
+	struct http_conn *http = &c->conn.http;
+
+	if (c->eof && !http->stalled && !c->conn.stashed && http->end == HTTP_OPEN)
+		http_eof(http);
+	if (http->end == HTTP_OPEN)
+		return;
+	if (c->shut)
+		enqueue(l, c);
+	else
+		shut(l, c);
+}
+
+/*
+ * Sending is shut down. The poll() after that has handed the last slots over, and if it told of no
+ * congestion TCP has it all, so that nothing is lost by closing.
+ */
+static void finish(struct loop *l, struct client *c)
+{
+	if (c->congested)
+		return;		/* the kernel will tell */
+	if (l->round < c->shut_round + 2)
+		enqueue(l, c);
+	else if (c->eof || c->conn.http.end == HTTP_CLOSE)
+		client_close(l, c);
+	else
+		conn_linger(&c->conn);
+}
+
+/* A connection's turn: room may have come, or its end. */
+static void resume(struct loop *l, struct client *c)
+{
+	struct http_conn *http = &c->conn.http;
+
+	if (c->shut) {
+		finish(l, c);
+		return;
+	}
+	if (c->congested)
+		return;		/* the kernel will tell */
+	if (tx_free(l) < TX_RESERVE) {
+		enqueue(l, c);
+		return;
+	}
+	if (http->stalled)
+		http_resume(http);
+	while (c->conn.stashed && !http->stalled) {
+		struct piece *p = &c->stash->piece;
+		size_t n = http_input(http, p);
+
+		if (n < p->len) {
+			p->data += n;
+			p->len -= n;
+			break;
+		}
+		unstash(l, c);
+	}
+	if (!c->conn.stashed && !http->stalled)
+		pause_input(l, c, false);
+	settle(l, c);
+}
+
+static void run_all(struct loop *l)
+{
+	struct client *c = l->run, *next;
+
+	l->run = NULL;
+	l->run_tail = &l->run;
+	for (; c; c = next) {
+		next = c->next;
+		c->queued = false;
+		if (c->fd >= 0)
+			resume(l, c);
+		else
+			free(c);
+	}
+}
+
+static bool grow_table(struct loop *l, int fd)
+{
+	int n = fd < 512 ? 1024 : 2 * fd;
+	struct client **table;
+
+	if (fd < l->clients)
+		return true;
+	table = realloc(l->client, n * sizeof(*table));
+	if (!table)
+		return false;
+	memset(table + l->clients, 0, (n - l->clients) * sizeof(*table));
+	l->client = table;
+	l->clients = n;
+	return true;
+}
+
+/* If the system cannot give us one more socket, polling for it would spin until the tick. */
+static void watch_listener(struct loop *l, bool on)
+{
+	struct epoll_event ev = { .events = on ? EPOLLIN : 0, .data.fd = l->w->listen_fd };
+
+	epoll_ctl(l->rare, EPOLL_CTL_MOD, l->w->listen_fd, &ev);
+}
+
+static void accept_all(struct loop *l)
+{
+	int fd;
+
+	while ((fd = accept4(l->w->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
+		struct client *c;
+
+		if (!worker_admit(l->w)) {
+			close(fd);
+			continue;
+		}
+		c = calloc(1, sizeof(*c));
+		if (!c || !grow_table(l, fd) || paste_register(l->port->fd, fd)) {
+			/* Most likely it was reset in the meantime. */
+			l->w->http.stats.refused++;
+			worker_leave(l->w);
+			free(c);
+			close(fd);
+			continue;
+		}
+		c->fd = fd;
+		l->client[fd] = c;
+		conn_open(&c->conn, &l->set);
+	}
+	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+		watch_listener(l, false);
+}
+
+/*
+ * Slots.
+ */
+
+static void on_event(struct loop *l, struct client *c, const struct netmap_slot *s)
+{
+	if (s->err == EAGAIN) {
+		c->congested = !(s->flags & NS_PST_CLEAR);
+		if (!c->congested) {
+			conn_touch(&c->conn);	/* the peer reads */
+			enqueue(l, c);
+		}
+	} else if (s->err) {
+		if (s->err != ENOTCONN)		/* that is the end in order */
+			l->w->http.stats.resets++;
+		client_close(l, c);
+	} else {
+		c->eof = true;
+		settle(l, c);
+	}
+}
+
+static void on_data(struct loop *l, struct client *c, struct netmap_slot *s)
+{
+	struct piece p = { .buf = (struct buf *)(uintptr_t)s->buf_idx };
+	size_t len;
+	bool ok;
+
+	p.data = paste_rx_data(l->rx, s, &len);
+	p.len = len;
+	l->in_slot = s->buf_idx;
+	ok = feed(l, c, p);
+	l->in_slot = 0;
+	if (l->refs[s->buf_idx])
+		paste_rx_keep(s, paste_buf_pop(l->port->nifp, l->rx));
+	if (!ok) {
+		l->w->http.stats.starved++;
+		client_close(l, c);
+	} else if (c->conn.http.end != HTTP_OPEN) {
+		settle(l, c);
+	}
+}
+
+/* Takes the RX slots that there is room to answer. */
+static void receive_all(struct loop *l)
+{
+	struct netmap_slot *s;
+
+	while ((s = paste_rx_first(l->rx)) && tx_free(l) >= TX_RESERVE) {
+		struct client *c = s->fd < l->clients ? l->client[s->fd] : NULL;
+
+		if (c && paste_rx_is_event(s))
+			on_event(l, c, s);
+		else if (c)
+			on_data(l, c, s);
+		paste_rx_release(l->rx);
+	}
+}
+
+/*
+ * Opening. Thread 0's port call creates the rings of all, so the others wait for their turn.
+ */
+
+static int open_port(struct loop *l)
+{
+	static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
+	static bool attached;
+	const struct options *opt = l->w->opt;
+	char name[96];
+	int err = 0;
+
+	snprintf(name, sizeof(name), "stack:phttpd-%u@conf:rings=%u,slots=%u", l->w->id,
+		 opt->threads, RX_SLOTS);
+	pthread_mutex_lock(&turn);
+	l->port = nmport_prepare(name);
+	if (l->port) {
+		/* The call that makes the port sizes it for all. */
+		l->port->reg.nr_extra_bufs = 2 * RX_SLOTS;
+		if (nmport_open_desc(l->port)) {
+			err = -errno;
+			nmport_undo_prepare(l->port);
+			l->port = NULL;
+		}
+	} else {
+		err = -errno;
+	}
+	if (!err && opt->interface && !attached) {
+		snprintf(name, sizeof(name), "stack:%s", opt->interface);
+		err = paste_attach(l->port->fd, name);
+		attached = !err;
+		if (err)
+			fprintf(stderr, "phttpd: %s: %s\n", name,
+				paste_strerror(NETMAP_REQ_PST_ATTACH, err));
+	}
+	pthread_mutex_unlock(&turn);
+	return err;
+}
+
+static int watch(struct loop *l, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.fd = fd };
+
+	return epoll_ctl(l->rare, EPOLL_CTL_ADD, fd, &ev);
+}
+
+static int loop_open(struct loop *l, struct worker *w)
+{
+	int err;
+
+	l->w = w;
+	l->last_fd = -1;
+	l->run_tail = &l->run;
+	if (conns_init(&l->set, w))
+		return worker_fail("buffers", ENOMEM);
+	err = open_port(l);
+	if (err)
+		return worker_fail("cannot open a stack port", -err);
+	l->rare = epoll_create1(EPOLL_CLOEXEC);
+	if (l->rare < 0 || watch(l, w->listen_fd) || watch(l, w->timer_fd) ||
+	    watch(l, w->stop_fd))
+		return worker_fail("epoll", errno);
+	l->tx = NETMAP_TXRING(l->port->nifp, l->port->first_tx_ring);
+	l->rx = NETMAP_RXRING(l->port->nifp, l->port->first_rx_ring);
+	l->refs = calloc(l->port->reg.nr_memsize / l->rx->nr_buf_size, sizeof(*l->refs));
+	if (!l->refs)
+		return worker_fail("buffers", ENOMEM);
+	return 0;
+}
+
+static void loop_close(struct loop *l)
+{
+	struct conn *conn;
+
+	while ((conn = l->set.idle.first) || (conn = l->set.linger.first))
+		client_close(l, client_of(&conn->http));
+	run_all(l);		/* frees */
+	conns_destroy(&l->set);
+	free(l->client);
+	free(l->refs);
+	free(l->lent);
+	if (l->rare >= 0)
+		close(l->rare);
+	if (l->port)
+		nmport_close(l->port);
+}
+
+static void tick(struct loop *l)
+{
+	struct conn *conn;
+
+	worker_tick(l->w);
+	watch_listener(l, true);
+	while ((conn = conns_expired(&l->set)))
+		client_close(l, client_of(&conn->http));
+}
+
+/* Connections, the tick, the end: rare enough for a set of their own. */
+static void serve_rare(struct loop *l)
+{
+	struct epoll_event ev[3];
+	int n = epoll_wait(l->rare, ev, 3, 0);
+
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.fd == l->w->listen_fd)
+			accept_all(l);
+		else if (ev[i].data.fd == l->w->timer_fd)
+			tick(l);
+		else
+			l->stop = true;
+	}
+}
+
+/* One poll() and what came of it. Returns 0 or -errno. */
+static int serve_round(struct loop *l)
+{
+	struct pollfd fds[] = {
+		{ .fd = l->port->fd, .events = POLLIN },
+		{ .fd = l->rare, .events = POLLIN },
+	};
+	bool again = l->run || !nm_ring_empty(l->rx);
+
+	/* What waits for TX slots sleeps until there are some. */
+	if (tx_free(l) < TX_RESERVE)
+		fds[0].events |= POLLOUT;
+	if (poll(fds, 2, l->w->opt->busy_poll ? 0 : again ? 1 : -1) < 0 && errno != EINTR)
+		return worker_fail("poll", errno);
+	if (fds[0].revents & POLLERR)
+		return worker_fail("port", EIO);
+	l->round++;
+	l->last_fd = -1;
+	settle_lent(l);
+	run_all(l);
+	receive_all(l);
+	http_batch(&l->w->http);
+	if (fds[1].revents)
+		serve_rare(l);
+	return 0;
+}
+
+static int backend_serve(struct worker *w)
+{
+	struct loop l = { .w = w, .rare = -1 };
+	int err = loop_open(&l, w);
+
+	while (!err && !l.stop)
+		err = serve_round(&l);
+	loop_close(&l);
+	return err;
+}
+
+const struct backend backend_paste = {
+	.name = "paste",
+	.serve = backend_serve,
+	.room = paste_room,
+	.commit = paste_commit,
+	.send = paste_send,
+	.hold = paste_hold,
+	.drop = paste_drop,
+};
