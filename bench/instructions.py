@@ -1,0 +1,47 @@
+"""instructions.py - guest instructions per request, by lab/profile: a pass of its own, because counting slows the guest."""
+
+import json
+import os
+import shlex
+import subprocess
+
+from messages import BenchError
+from points import load_command, server_command
+
+PROFILE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab", "profile")
+BOUND_SECONDS = 400     # booting, perhaps again, included
+
+
+def profile(point, directory, kernel, seconds):
+    """Instructions per request of a point. Leaves the whole profile in `directory`: .json for lab/profile --compare, .txt
+    to read."""
+    base = os.path.join(directory, "%s-%d-%s" % (point.workload, point.connections, point.backend))
+    command = [PROFILE, "--kernel", kernel, "--seconds", str(seconds), "--warm", "1", "--json", base + ".json",
+               "--server", shlex.join(server_command(point.backend)),
+               "--load", load_command(point.workload, point.connections, "$PASTE_SECONDS")]
+    with open(base + ".txt", "w+") as output:
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+        try:
+            status = process.wait(timeout=BOUND_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise BenchError("lab/profile did not end after %d s" % BOUND_SECONDS) from None
+        finally:
+            end(process)
+        output.seek(0)
+        text = output.read()
+    if status:
+        raise BenchError("lab/profile: status %d: %s" % (status, text.strip()[-500:]))
+    with open(base + ".json") as f:
+        result = json.load(f)
+    return result["instructions"] / result["requests"]
+
+
+def end(process, seconds=30):
+    """Ends a command of the lab, which cleans up when told to end."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -1,0 +1,130 @@
+"""report.py - the table, and three sentences that say what it shows."""
+
+import textwrap
+
+from points import BACKENDS, WORKLOADS, Point
+from summary import best_socket, find, ratio_to_sockets
+
+WIDTH = 118
+SPREAD = 3      # the column that a single repetition does not have
+# title, width
+COLUMNS = (("conns", 5), ("back end", 8), ("requests/s", 10), ("(min..max)", 17), ("ratio", 6), ("p50 ms", 7), ("p99 ms", 7),
+           ("zero copy", 9), ("batch", 5), ("bells", 6), ("instr/req", 9), ("ratio", 6))
+LEGEND = """\
+%(measured)s, server and guest with %(cpus)s. ratio: paste to the better socket back end.
+zero copy: received payload the application reads where the NIC wrote it. batch: segments it gets with one poll.
+bells: doorbells (NIC notifications) per reply. instr/req: all instructions the guest executes, per request."""
+
+
+def times(value):
+    return "%.2f x" % value if value else ""
+
+
+def number(value, form="{:,.0f}"):
+    return form.format(value) if value is not None else "-"
+
+
+def cells(rows, row):
+    workload, connections, backend = row.point
+    line = [connections, backend]
+    rate = row.figures["requests_per_second"]
+    if not rate:
+        return line + ["error"]
+    spread = "({:,.0f}..{:,.0f})".format(rate.low, rate.high) if rate.low != rate.high else ""
+    paste = backend == "paste"
+    share = row.median("in_place_share")
+    return line + [
+        number(rate.median), spread, times(paste and ratio_to_sockets(rows, workload, connections)),
+        number(row.median("p50_us") / 1000, "{:.2f}"), number(row.median("p99_us") / 1000, "{:.2f}"),
+        number(100 * share, "{:.2f} %") if paste and share is not None else "-",
+        number(row.median("slots_per_batch"), "{:.1f}"), number(row.median("doorbells_per_reply"), "{:.3f}"),
+        number(row.instructions),
+        times(paste and ratio_to_sockets(rows, workload, connections, "instructions_per_request"))]
+
+
+def format_line(line, skip=None):
+    """Right-aligned, names left-aligned; without column `skip`."""
+    return "  ".join(("%-*s" if title == "back end" else "%*s") % (width, text)
+                     for i, ((title, width), text) in enumerate(zip(COLUMNS, line)) if i != skip).rstrip()
+
+
+def blocks(rows):
+    """(workload, connections) in order, each with its rows in the order of the back ends."""
+    for workload, connections in dict.fromkeys((r.point.workload, r.point.connections) for r in rows):
+        found = (find(rows, *Point(workload, connections, b)) for b in BACKENDS)
+        yield workload, connections, [row for row in found if row]
+
+
+def table(rows, facts):
+    lines = []
+    last = None
+    rates = [row.figures["requests_per_second"] for row in rows]
+    measured = ("%s" if facts["repetitions"].startswith("1 ") else "Medians of %s") % facts["repetitions"]
+    skip = None if any(r and r.low != r.high for r in rates) else SPREAD
+    for workload, _, block in blocks(rows):
+        if workload != last:
+            lines += ["", WORKLOADS[workload].title, format_line([title for title, _ in COLUMNS], skip)]
+        else:
+            lines.append("")
+        last = workload
+        lines += [format_line(cells(rows, row), skip) for row in block]
+    return "\n".join(lines[1:] + ["", LEGEND % dict(facts, measured=measured)])
+
+
+def errors(rows):
+    """Errors with their points."""
+    points = {}
+    for row in rows:
+        for error in row.errors:
+            points.setdefault(error, []).append(str(row.point))
+    return ["%s%s: %s" % (names[0], " and %d more" % (len(names) - 1) if names[1:] else "", error)
+            for error, names in points.items()]
+
+
+# ---- sentences ----
+
+def sentence_gain(rows):
+    ratio = ratio_to_sockets(rows, "rpc", 50)
+    if not ratio:
+        return "There is no RPC measurement at 50 connections with paste and a socket back end to compare."
+    value, backend = best_socket(rows, "rpc", 50, "requests_per_second")
+    paste = find(rows, "rpc", 50, "paste")
+    text = "With 50 connections of small requests paste serves {:,.0f} requests/s, {:.2f} times the {:,.0f} of {}, the better " \
+           "socket back end".format(paste.median("requests_per_second"), ratio, value, backend)
+    ratio = ratio_to_sockets(rows, "rpc", 50, "instructions_per_request")
+    if ratio:
+        text += ", and a request costs the guest {:,.0f} instructions, {:.2f} of what it costs with {}".format(
+            paste.instructions, ratio, best_socket(rows, "rpc", 50, "instructions_per_request")[1])
+    return text + "."
+
+
+def sentence_cause(rows):
+    paste = find(rows, "rpc", 50, "paste")
+    share = paste and paste.median("in_place_share")
+    if share is None:
+        return "There is no measurement of paste to explain."
+    text = "{:.2f} % of the payload was read where the NIC wrote it, but copying 44-byte requests and 151-byte replies, or " \
+           "1 KiB, would cost little more: what paste gains here comes from batching".format(100 * share)
+    batch, bells = paste.median("slots_per_batch"), paste.median("doorbells_per_reply")
+    if batch:
+        text += ", one poll() for {:.0f} requests".format(batch)
+        text += " and {:.3f} doorbells per reply".format(bells) if bells is not None else ""
+    single = ratio_to_sockets(rows, "rpc", 1)
+    if single:
+        text += "; with 1 connection there is nothing to batch (ratio {:.2f})".format(single)
+    return text + "."
+
+
+def sentence_limits(rows, facts):
+    if facts["acceleration"] == "TCG":
+        text = "The guest is emulated (QEMU TCG: no caches, every instruction costs about the same), so requests/s do " \
+               "not predict hardware"
+    else:
+        text = "The guest runs on KVM with a virtual NIC, so requests/s do not predict real NICs"
+    text += " and repeat within 10 to 15 % at best; instructions per request repeat within 3 %"
+    return text + (", and 'make bench' gives medians." if facts["repetitions"].startswith("1 ") else ".")
+
+
+def sentences(rows, facts):
+    three = sentence_gain(rows), sentence_cause(rows), sentence_limits(rows, facts)
+    return "\n".join(textwrap.fill(sentence, WIDTH) for sentence in three)

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Tests of the parsing, the statistics and the table: python3 -m unittest discover -s bench (about a second, no guest)."""
+
+import csv
+import os
+import tempfile
+import unittest
+
+import plot
+import report
+import summary
+from messages import BenchError
+from points import Point, load_command, schedule, server_command
+from readings import figures, read_doorbells, read_last_line, read_load, read_port
+
+LOAD = """Running 1s test @ http://10.77.0.2:80/
+  17130 requests in 1.00s, 2.47MB read
+load: requests 17130 microseconds 1000844 bytes 2586630 p50 2841 p99 4956 connect 0 read 0 write 0 status 0 timeout 0
+"""
+PORT = """stack:phttpd
+  rx_batches                    %d  RX syncs that published at least one slot
+  rx_slots                      %d
+  rx_in_place                   %d  payload bytes delivered where the NIC wrote them
+  rx_copied                     %d
+  nic_zero_copy                 1  of these, in zero-copy mode
+"""
+WORDS = {"repetitions": "2 repetitions of 3 s", "cpus": "1 CPU (TCG)", "acceleration": "TCG"}
+
+
+def run(backend, rate, repetition=0, connections=50, **more):
+    return {"kind": "run", "repetition": repetition, "workload": "rpc", "connections": connections, "backend": backend,
+            "requests_per_second": rate, "p50_us": 2000, "p99_us": 3000, "in_place_share": 0.999 if backend == "paste" else 0.0,
+            "doorbells_per_reply": 0.02, "slots_per_batch": 20.0 if backend == "paste" else None, "requests": 1, "seconds": 3.0,
+            "error": None, **more}
+
+
+def count(backend, value):
+    return {"kind": "instructions", "workload": "rpc", "connections": 50, "backend": backend, "value": value}
+
+
+RESULTS = [run("epoll", 100.0), run("uring", 120.0), run("paste", 180.0),
+           run("uring", 130.0, 1), run("paste", 190.0, 1), run("epoll", 110.0, 1),
+           count("epoll", 20000), count("uring", 19000), count("paste", 13300)]
+
+
+class Readings(unittest.TestCase):
+    def test_load(self):
+        load = read_load(LOAD)
+        self.assertEqual((load["requests"], load["p50"], load["p99"]), (17130, 2841, 4956))
+
+    def test_load_with_errors_is_an_error(self):
+        with self.assertRaisesRegex(BenchError, "3 status, 1 timeout"):
+            read_load(LOAD.replace("status 0", "status 3").replace("timeout 0", "timeout 1"))
+        with self.assertRaisesRegex(BenchError, "no request"):
+            read_load(LOAD.replace("requests 17130", "requests 0"))
+        with self.assertRaisesRegex(BenchError, "no result"):
+            read_load("unable to connect")
+
+    def test_doorbells(self):
+        self.assertEqual(read_doorbells("NIC statistics:\n     tx_kicks: 930\n     tx0_kicks: 930\n"), 930)
+        self.assertEqual(read_doorbells("     rx0_kicks: 1\n     tx0_kicks: 3\n     tx1_kicks: 4\n"), 7)
+        self.assertEqual(read_doorbells("     tx_queue_0_kicks: 5\n     rx_queue_0_kicks: 9\n"), 5)
+        self.assertIsNone(read_doorbells("     rx_packets: 5\n"))
+
+    def test_last_line(self):
+        line = read_last_line("phttpd: paste, 1 thread, listening on 0.0.0.0:80\nphttpd: connections 50 requests 99 errors 0\n")
+        self.assertEqual(line, {"connections": 50, "requests": 99, "errors": 0})
+
+    def test_figures_of_an_interval(self):
+        port = read_port(PORT % (10, 100, 4000, 1000)), read_port(PORT % (20, 600, 13000, 2000))
+        got = figures(read_load(LOAD), (100, 1813), port)
+        self.assertAlmostEqual(got["in_place_share"], 0.9)
+        self.assertAlmostEqual(got["slots_per_batch"], 50)
+        self.assertAlmostEqual(got["doorbells_per_reply"], 0.1)
+        self.assertAlmostEqual(got["requests_per_second"], 17115.55, 2)
+        self.assertTrue(got["zero_copy"])
+
+    def test_figures_of_sockets(self):
+        got = figures(read_load(LOAD), (None, None), None)
+        self.assertEqual((got["in_place_share"], got["doorbells_per_reply"], got["slots_per_batch"]), (0, None, None))
+
+
+class Points(unittest.TestCase):
+    def test_back_ends_alternate_and_take_turns(self):
+        points = schedule(["rpc"], [1, 50], ["a", "b", "c"], 1)
+        self.assertEqual([p.backend for p in points], list("bcabca"))
+        self.assertEqual([p.connections for p in points], [1, 1, 1, 50, 50, 50])
+
+    def test_commands(self):
+        self.assertIn("--interface", server_command("paste"))
+        self.assertNotIn("--interface", server_command("epoll"))
+        self.assertIn("-c50 -d$PASTE_SECONDS ", load_command("rpc", 50, "$PASTE_SECONDS"))
+
+
+class Summary(unittest.TestCase):
+    def test_medians_and_spread(self):
+        row = summary.find(summary.summarize(RESULTS), "rpc", 50, "epoll")
+        self.assertEqual(row.figures["requests_per_second"], summary.Spread(105, 100, 110))
+        self.assertEqual(row.instructions, 20000)
+        self.assertEqual(summary.spread([3, None, 1, 2]), summary.Spread(2, 1, 3))
+        self.assertIsNone(summary.spread([None]))
+
+    def test_ratios_to_the_better_socket_back_end(self):
+        rows = summary.summarize(RESULTS)
+        self.assertEqual(summary.best_socket(rows, "rpc", 50, "requests_per_second"), (125, "uring"))
+        self.assertAlmostEqual(summary.ratio_to_sockets(rows, "rpc", 50), 185 / 125)
+        self.assertAlmostEqual(summary.ratio_to_sockets(rows, "rpc", 50, "instructions_per_request"), 0.7)
+        self.assertIsNone(summary.ratio_to_sockets(rows, "rpc", 1))
+
+    def test_an_error_is_no_figure(self):
+        broken = {"kind": "run", "repetition": 2, "workload": "rpc", "connections": 50, "backend": "paste", "error": "gone"}
+        row = summary.find(summary.summarize(RESULTS + [broken]), "rpc", 50, "paste")
+        self.assertEqual((row.median("requests_per_second"), row.errors), (185, ["gone"]))
+        row, = summary.summarize([broken])
+        self.assertIsNone(row.median("requests_per_second"))
+
+    def test_csv(self):
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "summary.csv")
+            summary.write_summary(summary.summarize(RESULTS), path)
+            with open(path) as f:
+                lines = list(csv.reader(f))
+        self.assertEqual(",".join(lines[0]), "workload,backend,connections,requests_per_second,p50_us,p99_us,"
+                         "instructions_per_request,in_place_share")
+        self.assertEqual(lines[3], ["rpc", "paste", "50", "185.0", "2000", "3000", "13300", "0.99900"])
+
+
+class Report(unittest.TestCase):
+    def test_table(self):
+        text = report.table(summary.summarize(RESULTS), WORDS)
+        self.assertRegex(text, r"50  paste +185 +\(180\.\.190\)  1\.48 x .* 99\.90 % +20\.0 +0\.020 +13,300  0\.70 x")
+
+    def test_one_repetition_has_no_spread(self):
+        self.assertNotIn("min..max", report.table(summary.summarize(RESULTS[:3]), WORDS))
+
+    def test_sentences(self):
+        text = " ".join(report.sentences(summary.summarize(RESULTS), WORDS).split())
+        self.assertIn("185 requests/s, 1.48 times the 125 of uring", text)
+        self.assertIn("0.70 of what it costs with uring", text)
+
+    def test_nothing_measured_is_said(self):
+        broken = {"kind": "run", "repetition": 0, "workload": "rpc", "connections": 50, "backend": "paste", "error": "gone"}
+        rows = summary.summarize([broken])
+        self.assertIn("error", report.table(rows, WORDS))
+        self.assertIn("no measurement", report.sentences(rows, WORDS))
+        self.assertEqual(report.errors(rows), ["rpc, 50 connections, paste: gone"])
+
+    def test_plot_data(self):
+        backends, panels = plot.panels(summary.summarize(RESULTS + [run("epoll", 7.0, connections=1)]))
+        self.assertEqual(backends, ["epoll", "uring", "paste"])
+        self.assertEqual(panels[0][1], ["1 7.0 7.0 7.0 ? ? ? ? ? ?", "50 105.0 100.0 110.0 125.0 120.0 130.0 185.0 180.0 190.0"])
+        self.assertEqual(len(panels), 2)
+
+
+if __name__ == "__main__":
+    unittest.main()
