@@ -1,0 +1,96 @@
+"""Networks that lose, repeat and reorder, in both directions: streams stay exact, and TCP's repairs free every buffer."""
+
+import contextlib
+
+import t
+
+LOSS, DUPLICATE, REORDER = "loss 2%", "duplicate 2%", "delay 3ms reorder 75% 25%"
+DELETE = "tc qdisc del dev %s root"
+
+
+@contextlib.contextmanager
+def impaired(device, how, space=None):
+    guest = t.guest()
+    inside = "ip netns exec %s " % space if space else ""
+    if guest.status("sh", "-c", inside + "tc qdisc add dev %s root netem limit 20000 %s" % (device, how))[0]:
+        t.skip("the kernel has no netem")
+    try:
+        yield
+        print(guest.sh(inside + "tc -s qdisc show dev " + device))
+    finally:
+        guest.sh(inside + DELETE % device)
+
+
+def streams(server, address=t.GUEST, address6=t.GUEST6, n=6, total=t.MEGABYTE // 2):
+    """Echo, each byte compared; then a stream in one direction with its CRC."""
+    flows = [t.Flow(t.connect((address, address6)[i % 2]), total, i) for i in range(n)]
+    t.run_flows(flows, 80)
+    for flow in flows:
+        flow.sock.close()
+    t.wait_for(lambda: server.stats()["conns"] == 0, "connections closed")
+    c = server.counters()
+    t.eq(c["rx_in_place"] + c["rx_copied"], n * total, "payload bytes received")
+    for name in ("bad_index", "bad_owner", "bad_place", "bad_fd", "nic_bad", "nic_dropped"):
+        t.eq(c[name], 0, name)
+    t.settled_buffers(server, 30)
+
+
+# [short]
+def test_replies_lost():
+    """2 % of what the NIC sends is lost."""
+    with t.Server() as server, impaired("eth0", LOSS):
+        streams(server)
+
+
+def test_replies_repeated():
+    """2 % of what the NIC sends comes twice."""
+    with t.Server() as server, impaired("eth0", DUPLICATE):
+        streams(server)
+
+
+def test_replies_reordered():
+    """A quarter of what the NIC sends is late."""
+    with t.Server() as server, impaired("eth0", REORDER):
+        streams(server)
+
+
+# [short]
+def test_lent_buffers():
+    """Buffers that are lent to replies stay what they were until retransmissions are over."""
+    with t.Server(mode="keep", extra=200) as server, impaired("eth0", LOSS):
+        streams(server, n=4, total=t.MEGABYTE // 4)
+        t.eq(server.stats()["corrupt"], 0, "lent buffers whose content changed")
+
+
+def from_router(how):
+    """The other direction: the guest is a router whose far side is what is attached."""
+    with t.space() as space, t.Server(space=space, attach="stack:veth1") as server:
+        with impaired("veth0", how):
+            streams(server, t.SPACE, t.SPACE6)
+
+
+# [short]
+def test_requests_lost():
+    """2 % of what the NIC would receive is lost: segments wait out of order, in place."""
+    from_router(LOSS)
+
+
+def test_requests_repeated():
+    """2 % of what the NIC receives comes twice."""
+    from_router(DUPLICATE)
+
+
+def test_requests_reordered():
+    """A quarter of what the NIC receives is late."""
+    from_router(REORDER)
+
+
+def test_everything_both_ways():
+    """Loss, duplicates and reordering together, in both directions."""
+    how = "delay 2ms reorder 75% 25% loss 2% duplicate 2%"
+    with t.space() as space, t.Server(space=space, attach="stack:veth1", mode="copy") as server:
+        with impaired("veth0", how), impaired("veth1", how, space):
+            streams(server, t.SPACE, t.SPACE6, n=4, total=t.MEGABYTE // 4)
+
+
+t.main()

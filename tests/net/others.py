@@ -1,0 +1,274 @@
+"""Whoever else uses the host and its NIC: nobody notices that it is attached, and what they set up is respected."""
+
+import contextlib
+import random
+import re
+import signal
+import socket
+import time
+
+import t
+
+
+def udp_echo(server):
+    s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(5)
+    s.connect((t.GUEST, 2001))
+    for n in (1, 100, 1400, 4000):  # the last one in fragments
+        data = random.Random(n).randbytes(n)
+        for attempt in range(3):
+            s.send(data)
+            with contextlib.suppress(OSError):
+                t.same(s.recv(65536), data, "UDP")
+                break
+        else:
+            raise t.Failure("no answer to %d bytes by UDP" % n)
+
+
+def arp():
+    """Both ends forget each other's address and find it again."""
+    t.run_program(["ip", "neigh", "flush", "dev", "tap0"])
+    t.guest().run("ip", "neigh", "flush", "dev", "eth0")
+    t.ge(t.ping(count=2), 1, "answers to ping after forgetting addresses")
+    t.ge(t.ping(t.GUEST6, 2), 1, "answers to IPv6 ping after forgetting addresses")
+    t.true("lladdr" in t.run_program(["ip", "neigh", "show", t.GUEST, "dev", "tap0"]), "ARP has the guest")
+    t.true("lladdr" in t.guest().run("ip", "neigh", "show", t.HOST, "dev", "eth0"), "the guest's ARP has this machine")
+
+
+def whole_host():
+    guest = t.guest()
+    udp = guest.start("socat", "-b", "65536", "UDP4-LISTEN:2001,fork,reuseaddr", "EXEC:cat")
+    try:
+        with t.ordinary_server():
+            arp()
+            t.ge(t.ping(count=3), 3, "answers to ping")
+            t.ge(t.ping(t.GUEST6, 3), 3, "answers to IPv6 ping")
+            guest.run("ping", "-n", "-q", "-c", "3", "-i", "0.2", "-W", "2", t.HOST)
+            guest.run("ping", "-n", "-q", "-c", "3", "-i", "0.2", "-W", "2", t.HOST6)
+            udp_echo(udp)
+            t.exchange(2, 2 * t.MEGABYTE, port=2000)
+            t.exchange(2, t.MEGABYTE // 2, t.GUEST6, port=2000)
+    finally:
+        udp.kill()
+
+
+def test_idle():
+    """While a NIC is attached and idle: ping both ways, ARP, UDP with fragments, other TCP ports work as ever."""
+    with t.Server():
+        t.echoed(t.connect(), b"registered once")
+        whole_host()
+
+
+# [short]
+def test_stopped():
+    """The same while the application is stopped, with connections open that send."""
+    guest = t.guest()
+    with t.Server() as server:
+        with t.Traffic([t.Flow(t.connect(), 1, i) for i in range(2)]) as flows:
+            flows.moves()
+            guest.run("kill", "-STOP", server.pid)
+            try:
+                whole_host()
+            finally:
+                guest.run("kill", "-CONT", server.pid)
+            flows.moves()
+
+
+def test_under_load():
+    """The same under load of the port."""
+    with t.Server():
+        with t.Traffic([t.Flow(t.connect(), 1, i) for i in range(3)]):
+            whole_host()
+
+
+def direct(server):
+    return server.counters()["direct_packets"]
+
+
+def batched(server, flows):
+    """Packets go to the driver together again."""
+    before = direct(server)
+    flows.moves()
+    t.wait_for(lambda: direct(server) > before, "packets go to the driver together")
+
+
+def not_batched(server, flows, what):
+    """They do not: every packet takes the normal way."""
+    flows.moves()
+    before = direct(server)
+    flows.moves(what)
+    t.eq(direct(server), before, "packets that passed by: " + what)
+
+
+def qdisc_packets():
+    return int(re.search(r"Sent \d+ bytes (\d+) pkt", t.guest().run("tc", "-s", "qdisc", "show", "dev", "eth0")).group(1))
+
+
+# [short]
+def test_captured():
+    """tcpdump sees the port's packets in both directions, byte for byte; streams are exact; direct sending pauses."""
+    guest = t.guest()
+    with t.Server() as server:
+        s = t.connect()
+        with t.Traffic([t.Flow(t.connect(), 1, i) for i in range(2)]) as flows:
+            batched(server, flows)
+            dump = guest.start("tcpdump", "-i", "eth0", "-n", "-s", "0", "-w", "/tmp/dump", "-U", "--immediate-mode",
+                               "tcp port 7 and port %d" % s.getsockname()[1])
+            t.wait_for(lambda: guest.status("test", "-s", "/tmp/dump")[0] == 0, "tcpdump runs")
+            not_batched(server, flows, "traffic under tcpdump")
+            data = b"<" + random.Random(1).randbytes(20000) + b">"
+            t.echoed(s, data)
+            time.sleep(0.3)
+            dump.signal(signal.SIGINT)
+            dump.wait()
+            batched(server, flows)
+        text = guest.run("tcpdump", "-n", "-r", "/tmp/dump")
+        for what, pattern in (("received", r"> %s\.7: Flags .* length (\d+)" % re.escape(t.GUEST)),
+                              ("sent", r"IP %s\.7 > .* length (\d+)" % re.escape(t.GUEST))):
+            t.ge(sum(map(int, re.findall(pattern, text))), len(data), "bytes captured, " + what)
+        seen = guest.sh("""
+            python3 -c '
+import sys
+d = open("/tmp/dump", "rb").read()
+print(*(d.count(bytes.fromhex(x)) for x in sys.argv[1:]))' %s %s""" % (data[:64].hex(), data[-64:].hex()))
+        t.true(all(int(n) >= 2 for n in seen.split()), "beginning and end of the data captured in both directions: " + seen)
+        s.close()
+
+
+def test_counters():
+    """tc and the interface count the packets that went to the driver together."""
+    guest = t.guest()
+    with t.Server() as server:
+        with t.Traffic([t.Flow(t.connect(), 1, i) for i in range(4)]) as flows:
+            batched(server, flows)
+            q, d = qdisc_packets(), direct(server)
+            flows.moves()
+            time.sleep(0.5)
+            d2 = direct(server)
+            q2 = qdisc_packets()
+            t.ge(q2 - q, d2 - d, "packets counted by the qdisc")
+            tx = int(guest.run("cat", "/sys/class/net/eth0/statistics/tx_packets"))
+            t.ge(tx, d2, "packets counted by the interface")
+
+
+def respected(name, set_up, remove, shows=None):
+    guest = t.guest()
+    with t.Server() as server:
+        with t.Traffic([t.Flow(t.connect(address), 1, i) for i, address in enumerate((t.GUEST, t.GUEST6, t.GUEST))]) as flows:
+            batched(server, flows)
+            guest.sh(set_up)
+            try:
+                not_batched(server, flows, "traffic with " + name)
+                if shows:
+                    output = guest.sh(shows[0])
+                    t.true(re.search(shows[1], output), "%s has counted packets: %s" % (name, output))
+            finally:
+                guest.sh(remove)
+            batched(server, flows)
+
+
+DELETE_ROOT = "tc qdisc del dev eth0 root"
+
+
+def test_tbf():
+    """A token bucket on the NIC shapes the port's traffic; direct sending pauses, and resumes after its removal."""
+    respected("tbf", "tc qdisc add dev eth0 root tbf rate 200mbit burst 64k latency 100ms", DELETE_ROOT,
+              ("tc -s qdisc show dev eth0", r"tbf(?s:.*)Sent [1-9]\d{4,}"))
+
+
+def test_htb():
+    """The same of htb with a class and a filter."""
+    respected("htb", """
+        tc qdisc add dev eth0 root handle 1: htb default 1
+        tc class add dev eth0 parent 1: classid 1:1 htb rate 300mbit
+        tc class add dev eth0 parent 1: classid 1:2 htb rate 200mbit
+        tc filter add dev eth0 parent 1: protocol ip prio 1 u32 match ip sport 7 0xffff flowid 1:2""", DELETE_ROOT,
+              ("tc -s class show dev eth0", r"1:2 (?s:.*)Sent [1-9]\d{4,}"))
+
+
+def test_netem():
+    """The same of netem, and its delay is felt."""
+    guest = t.guest()
+    respected("netem", "tc qdisc add dev eth0 root netem delay 5ms", DELETE_ROOT)
+    with t.Server():
+        s = t.connect()
+        guest.sh("tc qdisc add dev eth0 root netem delay 200ms")
+        try:
+            start = time.monotonic()
+            t.echoed(s, b"slowly")
+            t.ge(time.monotonic() - start, 0.19, "seconds for a reply through netem")
+        finally:
+            guest.sh(DELETE_ROOT)
+
+
+def test_clsact():
+    """The same of a filter at clsact's egress."""
+    respected("clsact", """
+        tc qdisc add dev eth0 clsact
+        tc filter add dev eth0 egress matchall action ok""", "tc qdisc del dev eth0 clsact",
+              ("tc -s filter show dev eth0 egress", r"Sent [1-9]\d{4,}"))
+
+
+def test_filter_on_default_qdisc():
+    """The same of a filter on the qdisc that is there anyway."""
+    respected("a filter", """
+        tc qdisc replace dev eth0 root handle 5: fq_codel
+        tc filter add dev eth0 parent 5: protocol all prio 1 matchall classid 5:1""", DELETE_ROOT)
+
+
+# [short]
+def test_nft_egress():
+    """The same of an nftables egress chain; and what it drops is dropped."""
+    respected("an nft egress hook", """
+        nft add table netdev test
+        nft 'add chain netdev test out { type filter hook egress device eth0 priority 0; }'
+        nft add rule netdev test out tcp sport 7 counter""", "nft delete table netdev test",
+              ("nft list table netdev test", r"packets [1-9]\d"))
+
+
+def test_nft_output():
+    """A netfilter output rule sees every packet of the port; what it drops does not leave, and comes when it is gone."""
+    guest = t.guest()
+    with t.Server() as server:
+        s = t.connect()
+        t.echoed(s, b"x" * 1000)
+        try:
+            guest.sh("""
+                nft add table inet test
+                nft 'add chain inet test out { type filter hook output priority 0; }'
+                nft add rule inet test out tcp sport 7 counter
+                nft 'add set inet test ports { type inet_service; }'
+                nft add rule inet test out tcp sport 7 tcp dport @ports drop""")
+            before = direct(server)
+            for _ in range(20):
+                t.echoed(s, b"y" * 3000)
+            t.ge(direct(server), before + 20, "packets that went to the driver together in spite of the rule")
+            packets = int(re.search(r"counter packets (\d+)", guest.run("nft", "list", "table", "inet", "test")).group(1))
+            t.ge(packets, 20, "packets the rule has counted")
+            guest.sh("nft add element inet test ports { %d }" % s.getsockname()[1])
+            s.sendall(b"z" * 5000)
+            s.settimeout(0.7)
+            with contextlib.suppress(socket.timeout):
+                raise t.Failure("%d bytes came past a rule that drops" % len(s.recv(65536)))
+            t.echoed(t.connect(), b"another connection")
+        finally:
+            guest.sh("nft delete table inet test")
+        t.same(t.receive(s, 5000), b"z" * 5000)
+
+
+def test_rate():
+    """A rate of 20 Mbit/s is kept: the port sends no faster than tbf lets it."""
+    guest = t.guest()
+    with t.Server(mode="source"):
+        s = t.connect()
+        guest.sh("tc qdisc add dev eth0 root tbf rate 20mbit burst 16k latency 200ms")
+        try:
+            start = time.monotonic()
+            s.sendall(b"GET %d\n" % (5 * t.MEGABYTE))
+            t.receive(s, 5 * t.MEGABYTE, 40)
+            t.ge(time.monotonic() - start, 1.8, "seconds for 5 MB at 20 Mbit/s")
+        finally:
+            guest.sh(DELETE_ROOT)
+
+
+t.main()

@@ -1,0 +1,218 @@
+"""Ways to a registered socket that are not the one NIC: loopback, other NICs, other ports, other rings."""
+
+import t
+
+# A client in the guest itself: address, TCP port, connections, bytes each.
+INSIDE = """
+import sys
+sys.path.append("tests/net")
+import t
+address, port, n, total = sys.argv[1], *map(int, sys.argv[2:5])
+t.exchange(n, total, address, port, seconds=60)
+"""
+
+
+def from_guest(address, port=t.PORT, n=3, total=t.MEGABYTE // 2):
+    t.guest().run("python3", "-c", INSIDE, address, port, n, total, timeout=90)
+
+
+def difference(server, before):
+    after = server.counters()
+    return {key: after[key] - before[key] for key in after}
+
+
+def ended(server):
+    t.wait_for(lambda: server.stats()["conns"] == 0, "connections closed")
+    t.settled_buffers(server)
+
+
+def test_loopback():
+    """Streams over loopback, both families, without any NIC: exact, and copied."""
+    with t.Server(attach=None) as server:
+        from_guest("127.0.0.1")
+        from_guest("::1")
+        c = server.counters()
+        t.eq(c["rx_copied"], 3 * t.MEGABYTE, "bytes copied")
+        t.eq(c["rx_in_place"], 0, "bytes in place")
+        ended(server)
+
+
+def test_loopback_and_nic():
+    """Streams over loopback and to the guest's own address while a NIC is attached and has traffic too."""
+    with t.Server() as server:
+        with t.Traffic([t.Flow(t.connect(), 1, i) for i in range(2)]) as flows:
+            flows.moves()
+            from_guest("127.0.0.1")
+            from_guest("::1")
+            from_guest(t.GUEST)
+            flows.moves()
+        ended(server)
+
+
+# [short]
+def test_not_attached():
+    """A NIC that is not attached: everything is copied, nothing missing; attached in the middle, it goes on in place."""
+    with t.Server(attach=None) as server:
+        t.exchange(3, t.MEGABYTE)
+        c = server.counters()
+        t.eq((c["rx_copied"], c["rx_in_place"], c["nic_frames"]), (3 * t.MEGABYTE, 0, 0), "bytes copied, in place, frames")
+        with t.Traffic([t.Flow(t.connect(address), 1, i) for i, address in enumerate((t.GUEST, t.GUEST6))]) as flows:
+            flows.moves()
+            server.command("attach stack:eth0")
+            flows.moves()
+            before = server.counters()
+            flows.moves()
+            c = difference(server, before)
+            t.ge(c["rx_in_place"], 1, "bytes in place")
+            server.command("detach stack:eth0")
+            flows.moves()
+            before = server.counters()
+            flows.moves()
+            t.eq(difference(server, before)["rx_in_place"], 0, "bytes in place after detaching")
+        ended(server)
+
+
+# [short nics=2]
+def test_second_nic():
+    """Two NICs, one attached: streams through both are exact, each in its way, at once."""
+    with t.Server() as server:
+        t.exchange(2, t.MEGABYTE, "10.78.0.2")
+        c = server.counters()
+        t.eq((c["rx_copied"], c["rx_in_place"]), (2 * t.MEGABYTE, 0), "bytes copied, in place")
+        flows = [t.Flow(t.connect(address), t.MEGABYTE, i)
+                 for i, address in enumerate((t.GUEST, "10.78.0.2", t.GUEST6, "fd78::2"))]
+        t.run_flows(flows)
+        for flow in flows:
+            flow.sock.close()
+        ended(server)
+
+
+# [nics=2]
+def test_two_attached():
+    """Both NICs attached: both deliver in place, one can be detached and attached again without the other noticing."""
+    with t.Server() as server:
+        server.command("attach stack:eth1")
+        t.eq(server.counters()["nics"], 2, "NICs")
+        addresses = (t.GUEST, "10.78.0.2", t.GUEST6, "fd78::2")
+        with t.Traffic([t.Flow(t.connect(address), 1, i) for i, address in enumerate(addresses)]) as flows:
+            flows.moves()
+            for name in ("eth1", "eth0", "eth1"):
+                before = server.counters()
+                flows.moves()
+                c = difference(server, before)
+                t.ge(c["nic_frames"], 100, "frames taken from the NICs")
+                if server.counters()["nic_zero_copy"]:
+                    t.le(c["rx_copied"], c["rx_in_place"], "bytes copied")
+                server.command("detach stack:" + name)
+                flows.moves()
+                server.command("attach stack:" + name)
+                flows.moves()
+        ended(server)
+
+
+# [short nics=2]
+def test_one_port_each():
+    """Two ports with a NIC each, of two processes: each serves its own."""
+    with t.Server() as first, t.Server(port="stack1:0", attach="stack1:eth1", listen=8) as second:
+        flows = [t.Flow(t.connect(t.GUEST, 7), 1, 1), t.Flow(t.connect("10.78.0.2", 8), 1, 2),
+                 t.Flow(t.connect("fd77::2", 8), 1, 3), t.Flow(t.connect("fd78::2", 7), 1, 4)]
+        with t.Traffic(flows) as traffic:
+            traffic.moves()
+            traffic.moves()
+            t.ge(first.counters()["rx_in_place"], 1, "bytes in place, first port")
+            t.ge(second.counters()["rx_in_place"], 1, "bytes in place, second port")
+        ended(first)
+        ended(second)
+
+
+def test_several_ports():
+    """Three ports of as many processes: streams are exact, counters their own, one that ends does not touch the others."""
+    with t.Server() as first, t.Server(port="stack1:0", attach=None, listen=8) as second:
+        third = t.Server(port="stackX_y:7", attach=None, listen=9)
+        with t.Traffic([t.Flow(t.connect(port=port), 1, port) for port in (7, 8, 7, 8)]) as flows:
+            t.exchange(2, t.MEGABYTE, port=9)
+            flows.moves()
+            third.kill()
+            flows.moves()
+        t.eq(third.info["mem_id"] in (first.info["mem_id"], second.info["mem_id"]), False, "memory shared")
+        c = second.counters()
+        t.eq((c["rx_in_place"], c["nics"]), (0, 0), "bytes in place and NICs of the port without one")
+        ended(first)
+        ended(second)
+
+
+# [short]
+def test_alias():
+    """pst:0 is stack:0."""
+    with t.Server(port="pst:0", attach="pst:eth0") as server:
+        t.exchange(2, t.MEGABYTE // 2)
+        output = t.guest().run("apps/pastectl/pastectl", "list") if t.guest().status(
+            "test", "-x", "apps/pastectl/pastectl")[0] == 0 else "stack:0"
+        t.true("stack:0" in output, "the port's name is stack:0: " + output)
+        t.eq(server.counters()["nics"], 1, "NICs")
+
+
+def threads(n, **options):
+    with t.Server(threads=n, **options) as server:
+        t.eq(server.info["rings"], n, "rings")
+        with t.Traffic([t.Flow(t.connect((t.GUEST, t.GUEST6)[i % 2]), 1, i) for i in range(6 * n)]) as flows:
+            flows.moves(seconds=40)
+            if "attach" not in options:
+                flows.moves()
+                server.command("detach stack:eth0")
+                flows.moves()
+                server.command("attach stack:eth0")
+            flows.moves(seconds=40)
+        ended(server)
+        per_thread = server.stats()["per_thread"]
+        t.ge(min(per_thread), 1, "bytes received by each thread: %s" % per_thread)
+        c = server.counters()
+        for name in ("bad_index", "bad_owner", "bad_place", "bad_fd", "bad_pointers", "nic_bad", "nic_dropped"):
+            t.eq(c[name], 0, name)
+        return c
+
+
+# [short cpus=2 queues=4]
+def test_ring_per_thread():
+    """Two CPUs, four queues, two rings with a thread each: whichever ring a socket's frames arrive at, its stream is exact."""
+    t.ge(threads(2)["rx_in_place"], 1, "bytes in place")
+
+
+# [cpus=2 queues=4]
+def test_more_rings_than_cpus():
+    """Four rings with a thread each on two CPUs, busy polling."""
+    threads(4, busy=True)
+
+
+# [cpus=2 queues=4]
+def test_rings_without_nic():
+    """Several rings and no NIC: softirqs of both CPUs deliver."""
+    t.eq(threads(3, attach=None)["rx_in_place"], 0, "bytes in place")
+
+
+# [short cpus=2 queues=4]
+def test_one_ring_for_all_queues():
+    """One ring takes the frames of all queues of the NIC."""
+    with t.Server() as server:
+        t.exchange(16, t.MEGABYTE // 4)
+        c = server.counters()
+        t.eq(c["rx_in_place"] + c["rx_copied"], 4 * t.MEGABYTE, "bytes received")
+        ended(server)
+
+
+# [cpus=2 queues=4]
+def test_killed_with_threads():
+    """kill -9 of a server with a ring for each thread, under load, three times; the next one serves."""
+    for _ in range(3):
+        server = t.Server(threads=2)
+        flows = t.Traffic([t.Flow(t.connect(), 1, i) for i in range(8)])
+        flows.moves()
+        server.kill()
+        flows.halt()
+        for flow in flows.flows:
+            flow.sock.close()
+        t.ge(t.ping(count=1) + t.ping(count=2), 1, "answers to ping")
+    threads(2)
+
+
+t.main()

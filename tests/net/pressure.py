@@ -1,0 +1,149 @@
+"""Too slow, too much, not there: readers that stop, applications that hold everything, are stopped, are killed."""
+
+import time
+import zlib
+
+import t
+
+
+# [short]
+def test_reader_stops():
+    """A client that asks for much and reads nothing holds up nobody else; memory is bounded; later it gets all."""
+    with t.Server(mode="source") as server:
+        total = 20 * t.MEGABYTE
+        stopped = t.connect(rcvbuf=8192)
+        stopped.sendall(b"GET %d\n" % total)
+        t.wait_for(lambda: server.stats()["congested"], "the application is told")
+        before = server.counters()
+        server.mode("echo")
+        t.exchange(4, t.MEGABYTE, seconds=30)
+        t.wait_for(lambda: server.counters()["buf_sent"] <= before["buf_sent"] + 64, "no more buffers in use than before")
+        t.le(before["buf_sent"], 64 + 4 * t.MEGABYTE // 4096 + 64, "buffers in use: the socket's queue and send buffer")
+        data = t.receive(stopped, total, 60)
+        t.eq(int.from_bytes(data[-4:], "little"), zlib.crc32(data[:-4]), "CRC")
+
+
+# [short]
+def test_reader_of_echo_stops():
+    """A client that sends and reads nothing: while the application can put its bytes aside, others are served."""
+    with t.Server(extra=3000) as server:
+        stopped = t.Flow(t.connect(rcvbuf=8192), 2 * t.MEGABYTE, 1)
+        stopped.paused = True
+        other = t.Flow(t.connect(), 100 * t.MEGABYTE, 2)  # goes on meanwhile
+        t.run_flows([stopped, other], until=lambda: stopped.sent == stopped.total, seconds=20)
+        other.sock.close()
+        t.wait_for(lambda: server.stats()["congested"], "the application is told")
+        t.wait_for(lambda: server.stats()["held"] > 100, "its bytes are put aside")
+        t.exchange(4, t.MEGABYTE, seconds=30, window=65536)
+        t.eq(stopped.got, 0, "bytes read by the client that stopped")
+        stopped.paused = False
+        t.run_flows([stopped], 60)
+        t.eq(server.stats()["corrupt"], 0, "buffers put aside whose content changed")
+
+
+def test_all_readers_stop():
+    """Clients that all stop reading cannot make the module hold more than the region; then all get everything."""
+    with t.Server() as server:
+        flows = [t.Flow(t.connect(rcvbuf=8192), 2 * t.MEGABYTE, i) for i in range(20)]
+        for flow in flows:
+            flow.paused = True
+        deadline = time.monotonic() + 8
+        t.run_flows(flows, 20, until=lambda: time.monotonic() > deadline)
+        t.buffers(server)
+        t.ge(t.ping(), 1, "answers to ping")
+        for flow in flows:
+            flow.paused = False
+        t.run_flows(flows, 80)
+
+
+def ordinary_traffic():
+    """The guest is reachable as any host: ping, ARP, UDP, TCP to a port that is nobody's but the kernel's."""
+    t.ge(t.ping(count=3), 2, "answers to three pings")
+    guest = t.guest()
+    peer = guest.start("socat", "TCP6-LISTEN:2000,reuseaddr,ipv6only=0", "EXEC:cat")
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            s = t.connect(port=2000, seconds=5)
+            break
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+    t.echoed(s, b"ordinary " * 20000)
+    s.close()
+    peer.wait()
+
+
+# [short]
+def test_every_buffer_held():
+    """An application that holds every buffer: the host stays reachable, it is told, nothing is lost, all resumes."""
+    guest = t.guest()
+    guest.sh("echo 512 > /sys/module/paste/parameters/pool_bufs")
+    try:
+        server = t.Server(mode="hold", extra=2000, rx_slots=256)
+    finally:
+        guest.sh("echo 8192 > /sys/module/paste/parameters/pool_bufs")
+    with server:
+        flows = [t.Flow(t.connect(), 4 * t.MEGABYTE, i) for i in range(4)]
+        deadline = time.monotonic() + 6
+        t.run_flows(flows, 20, until=lambda: time.monotonic() > deadline)
+        t.eq(sum(flow.got for flow in flows), 0, "bytes echoed while holding")
+        held = server.stats()
+        t.ge(held["held"], 500, "buffers held")
+        ordinary_traffic()
+        time.sleep(0.5)
+        ordinary_traffic()
+        s = t.connect()  # a new connection to the very port can still be made
+        s.close()
+        server.mode("echo")
+        t.run_flows(flows, 60)
+        t.eq(server.stats()["corrupt"], 0, "held buffers whose content changed")
+
+
+# [short]
+def test_stopped_application():
+    """SIGSTOP under load: the module runs the NIC, the host stays reachable; after SIGCONT nothing is missing."""
+    guest = t.guest()
+    with t.Server() as server:
+        flows = [t.Flow(t.connect(), 3 * t.MEGABYTE, i) for i in range(4)]
+        t.run_flows(flows, 30, until=lambda: sum(flow.got for flow in flows) > t.MEGABYTE)
+        guest.run("kill", "-STOP", server.pid)
+        deadline = time.monotonic() + 2
+        t.run_flows(flows, 20, until=lambda: time.monotonic() > deadline)
+        ordinary_traffic()
+        guest.run("kill", "-CONT", server.pid)
+        t.run_flows(flows, 60)
+        t.ge(server.counters()["stalls"], 1, "times the module ran the NIC")
+
+
+def test_long_computation():
+    """An application that does not call for seconds: connections stay up, windows close, all of it arrives later."""
+    with t.Server() as server:
+        flows = [t.Flow(t.connect(), 2 * t.MEGABYTE, i) for i in range(4)]
+        t.run_flows(flows, 30, until=lambda: sum(flow.got for flow in flows) > t.MEGABYTE)
+        server.mode("stall")
+        deadline = time.monotonic() + 4
+        t.run_flows(flows, 20, until=lambda: time.monotonic() > deadline)
+        ordinary_traffic()
+        server.mode("echo")
+        t.run_flows(flows, 60)
+
+
+def test_killed():
+    """kill -9 under load, five times: the NIC works on, and a new server on the same port serves at once."""
+    guest = t.guest()
+    for turn in range(5):
+        server = t.Server()
+        flows = [t.Flow(t.connect(), 50 * t.MEGABYTE, i) for i in range(4)]
+        t.run_flows(flows, 30, until=lambda: sum(flow.got for flow in flows) > t.MEGABYTE // 2)
+        server.kill()
+        for flow in flows:
+            flow.sock.close()
+        ordinary_traffic() if turn == 0 else t.ge(t.ping(), 1, "answers to ping")
+        t.eq(guest.run("cat", "/sys/module/paste/refcnt").strip(), "0", "users of the module")
+    with t.Server():
+        t.exchange(4, t.MEGABYTE)
+
+
+t.main()

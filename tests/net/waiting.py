@@ -1,0 +1,58 @@
+"""How an application waits for its port: each way is served, and one that never sleeps needs no interrupts."""
+
+import re
+import time
+
+import t
+
+
+def interrupts():
+    """Of the receive queues of the guest's first NIC."""
+    guest = t.guest()
+    device = guest.sh("basename $(readlink -f /sys/class/net/eth0/device)").strip()
+    lines = [line for line in guest.run("cat", "/proc/interrupts").splitlines() if re.search(device + r"-input", line)]
+    return sum(int(n) for line in lines for n in re.findall(r"(?<=\s)\d+(?=\s)", line))
+
+
+def served(**options):
+    """Interrupts for each frame, with small requests one at a time."""
+    with t.Server(**options) as server:
+        t.exchange(4, t.MEGABYTE)
+        s = t.connect()
+        t.echoed(s, b"steered")
+        frames, before = server.counters()["nic_frames"], interrupts()
+        for i in range(300):
+            t.echoed(s, b"%d" % i)
+        frames, count = server.counters()["nic_frames"] - frames, interrupts() - before
+        t.ge(frames, 300, "frames")
+        print("%d frames, %d interrupts" % (frames, count))
+        return count / frames
+
+
+def test_sleeping():
+    """poll, select and epoll that sleep: woken for what comes."""
+    for wait in ("poll", "select", "epoll"):
+        t.ge(served(wait=wait), 0.1, "interrupts for each frame")
+
+
+# [short]
+def test_busy():
+    """poll with timeout 0, over and over: it runs the NIC, which needs no interrupts when the administrator defers them."""
+    guest = t.guest()
+    settings = "cd /sys/class/net/eth0; echo %d > napi_defer_hard_irqs; echo %d > gro_flush_timeout"
+    guest.sh(settings % (1000, 500000000))
+    try:
+        start = time.monotonic()
+        t.le(served(busy=True), 0.1, "interrupts for each frame")
+        t.le(time.monotonic() - start, 15, "seconds")  # 150 if the deferred interrupt were waited for
+    finally:
+        guest.sh(settings % (0, 0))
+
+
+def test_busy_otherwise():
+    """select and epoll with timeout 0."""
+    for wait in ("select", "epoll"):
+        served(wait=wait, busy=True)
+
+
+t.main()

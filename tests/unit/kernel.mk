@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Tests of kernel/*.c: each includes or links the source it tests and links some others,
+# all compiled unchanged against the headers in kernel/ (see kernel/mock.h).
+.DEFAULT_GOAL := check
+
+KERNEL_CFLAGS := -Ikernel -I../../kernel -D__KERNEL__ -fno-strict-aliasing	\
+		 -Wno-unused-parameter -Wno-sign-compare
+KERNEL_MOCK := kernel/mock.c kernel/others.c
+K := ../../kernel
+
+kernel_buf_test_SRCS := $(KERNEL_MOCK)
+kernel_buf_model_test_SRCS := $(KERNEL_MOCK) $(K)/buf.c
+kernel_buf_race_test_SRCS := $(KERNEL_MOCK) kernel/interleave.c $(K)/buf.c
+kernel_ring_test_SRCS := $(KERNEL_MOCK) kernel/interleave.c $(K)/buf.c $(K)/region.c
+kernel_region_test_SRCS := $(KERNEL_MOCK) $(K)/buf.c
+kernel_port_test_SRCS := $(KERNEL_MOCK) $(K)/buf.c $(K)/region.c $(K)/ring.c
+kernel_request_test_SRCS := $(KERNEL_MOCK) $(K)/bind.c $(K)/buf.c $(K)/port.c $(K)/region.c $(K)/ring.c
+kernel_bind_test_SRCS := $(KERNEL_MOCK) $(K)/buf.c $(K)/port.c $(K)/region.c $(K)/ring.c
+kernel_rare_test_SRCS := $(KERNEL_MOCK) kernel/interleave.c $(K)/buf.c
+kernel_inject_test_SRCS := $(KERNEL_MOCK) $(K)/buf.c
+
+KERNEL_TESTS := $(basename $(wildcard kernel_*_test.c))
+$(foreach t,$(KERNEL_TESTS),$(eval $(t)_CFLAGS := $(KERNEL_CFLAGS)))
+$(KERNEL_TESTS): $(wildcard kernel/*.[ch] kernel/*/*.h $(K)/*.[ch])

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The current thread with its namespace, time, deferred work, module parameters. */
+#ifndef _MOCK_SCHED_H_
+#define _MOCK_SCHED_H_
+
+#include <linux/list.h>
+#include <linux/spinlock.h>
+
+struct net { int refs; };
+struct nsproxy { struct net *net_ns; };
+struct task_struct { struct nsproxy *nsproxy; };
+
+extern struct net mock_net;
+extern struct nsproxy mock_nsproxy;
+extern struct task_struct mock_task;
+
+#define current			(&mock_task)
+#define fatal_signal_pending(t)	mock_signal_pending()
+
+static inline struct net *get_net(struct net *net) { net->refs++; return net; }
+static inline void put_net(struct net *net) { net->refs--; }
+static inline bool net_eq(const struct net *a, const struct net *b) { return a == b; }
+
+/* jiffies are milliseconds */
+#define HZ			1000
+#define NSEC_PER_USEC		1000
+#define msecs_to_jiffies(ms)	((unsigned long)(ms))
+#define time_after(a, b)	((long)((b) - (a)) < 0)
+#define time_before(a, b)	time_after(b, a)
+extern unsigned long jiffies;
+
+struct timespec64 { int64_t tv_sec; long tv_nsec; };
+static inline void ktime_get_real_ts64(struct timespec64 *ts)
+{
+	*ts = (struct timespec64) { 1234567890, 987654321 };
+}
+
+struct work_struct { void (*fn)(struct work_struct *work); };
+struct delayed_work {
+	struct work_struct work;
+	bool pending;
+	struct { unsigned long expires; } timer;
+};
+struct workqueue_struct { int none; };
+
+enum { WQ_UNBOUND, WQ_MEM_RECLAIM };
+
+#define alloc_workqueue(name, flags, n)	mock_alloc(1, sizeof(struct workqueue_struct))
+#define destroy_workqueue(q)		mock_free(q)
+#define INIT_DELAYED_WORK(w, f)		((w)->work.fn = (f))
+#define to_delayed_work(w)		container_of(w, struct delayed_work, work)
+#define delayed_work_pending(w)		((w)->pending)
+#define cancel_delayed_work_sync(w)	((w)->pending = false)
+
+static inline void mod_delayed_work(struct workqueue_struct *q, struct delayed_work *w,
+				    unsigned long delay)
+{
+	(void)q;
+	w->pending = true;
+	w->timer.expires = jiffies + delay;
+}
+
+static inline void queue_delayed_work(struct workqueue_struct *q, struct delayed_work *w,
+				      unsigned long delay)
+{
+	if (!w->pending)
+		mod_delayed_work(q, w, delay);
+}
+
+struct xarray { int none; };
+#define xa_init(x)		((x)->none = 0)
+#define xa_destroy(x)		((x)->none = 0)
+
+struct module;
+#define THIS_MODULE		((struct module *)NULL)
+#define module_param(name, type, mode)	struct mock_param_ ## name
+#define MODULE_PARM_DESC(name, text)	struct mock_param_ ## name
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Wait queues with a number of sleepers, wait bits that never wait, poll. */
+#ifndef _MOCK_WAIT_H_
+#define _MOCK_WAIT_H_
+
+#include <linux/types.h>
+#include <sys/epoll.h>
+
+typedef struct { int sleepers, woken; } wait_queue_head_t;
+typedef struct { int none; } wait_queue_entry_t;
+struct poll_table_struct { void *_qproc; };
+
+#define TASK_UNINTERRUPTIBLE	2
+
+#define init_waitqueue_head(w)	((w)->sleepers = (w)->woken = 0)
+#define wq_has_sleeper(w)	(mock_step("wq_has_sleeper"), (w)->sleepers > 0)
+#define wake_up_interruptible_poll(w, events) ((void)(events), (w)->woken++)
+
+static inline bool test_and_set_bit_lock(int n, unsigned long *p)
+{
+	bool was;
+
+	mock_step("test_and_set_bit_lock");
+	was = test_bit(n, p);
+	__set_bit(n, p);
+	return was;
+}
+
+static inline void clear_and_wake_up_bit(int n, unsigned long *p)
+{
+	mock_step("clear_and_wake_up_bit");
+	WARN_ON_ONCE(!test_bit(n, p));
+	__clear_bit(n, p);
+}
+
+static inline void wait_on_bit_lock(unsigned long *p, int n, int mode)
+{
+	(void)mode;
+	WARN_ON_ONCE(test_and_set_bit_lock(n, p));
+}
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* Sockets, of which only the end shows. */
+#ifndef _MOCK_SOCK_H_
+#define _MOCK_SOCK_H_
+
+#include <linux/mm.h>
+#include <linux/spinlock.h>
+
+#define RCV_SHUTDOWN	1
+#define SOCK_DEAD	0
+#define ITER_SOURCE	1
+
+#ifndef MSG_SPLICE_PAGES
+#define MSG_SPLICE_PAGES 0x8000000
+#endif
+
+struct sock {
+	unsigned long flags;
+	u8 sk_shutdown;
+};
+
+struct socket;
+
+static inline bool sock_flag(const struct sock *sk, int flag) { return test_bit(flag, &sk->flags); }
+
+/* Named in compat.h, called by nobody here. */
+#define iov_iter_bvec(iter, dir, bv, n, bytes)	do { } while (0)
+int tcp_sendmsg_locked(struct sock *sk, struct msghdr *msg, size_t size);
+int kernel_bind(struct socket *sock, void *addr, int len);
+bool napi_id_valid(unsigned int id);
+
+#endif

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/* Stands in for the sources a test does not link; whatever a test defines itself wins. */
+#include "nic.h"
+#include "port.h"
+#include "stack.h"
+#include "trace.h"
+
+#define weak __attribute__((weak))
+
+weak void mock_trace_pst_buf(const struct pst_bufs *bufs, u32 idx, u8 from, u8 to) { }
+
+weak void netif_receive_skb(struct sk_buff *skb) { kfree_skb(skb); }
+weak void napi_gro_receive(struct napi_struct *napi, struct sk_buff *skb) { kfree_skb(skb); }
+
+weak int remap_pfn_range(struct vm_area_struct *vma, unsigned long addr, unsigned long pfn,
+			 unsigned long size, unsigned long prot) { return 0; }
+weak int vm_insert_pages(struct vm_area_struct *vma, unsigned long addr, struct page **page,
+			 unsigned long *n) { *n = 0; return 0; }
+
+weak int pst_nic_attach(struct pst_port *port, const char *ifname) { return 0; }
+weak int pst_nic_detach(struct pst_port *port, const char *ifname) { return 0; }
+weak bool pst_nic_is_attached(struct pst_port *port, const char *ifname) { return false; }
+weak void pst_nic_detach_all(struct pst_port *port) { }
+weak void pst_nic_sweep(struct pst_port *port) { }
+weak void pst_nic_poll(struct pst_ring *ring, bool busy_poll) { }
+weak bool pst_nic_pending(struct pst_ring *ring) { return false; }
+
+weak int pst_stack_register(struct pst_port *port, struct pst_ring *ring, int fd) { return 0; }
+weak void pst_stack_unregister_all(struct pst_port *port) { }
+weak void pst_stack_sweep(struct pst_port *port) { }
+weak void pst_sock_put(struct pst_sock *ps) { ps->ref.n--; }
+weak void pst_stack_resume(struct pst_ring *ring) { }
+weak void pst_stack_send(struct pst_ring *ring) { ring->tx.sent = ring->tx.head; }
+weak void pst_txq_push_all(struct pst_ring *ring) { }
