@@ -16,12 +16,14 @@ static u32 wish(u32 n, u32 def, u32 min, u32 max)
 	return n < min ? def : n > max ? max : n;
 }
 
-static void config_from(const struct nmreq_register *reg, struct pst_port_config *cfg)
+static void config_from(const struct nmreq_register *reg, const struct pst_ext_config *ext,
+			struct pst_port_config *cfg)
 {
 	cfg->rings = wish(max(reg->nr_tx_rings, reg->nr_rx_rings), 1, 1, PST_RINGS_MAX);
 	cfg->tx_slots = wish(reg->nr_tx_slots, PST_SLOTS_DEF, PST_SLOTS_MIN, PST_SLOTS_MAX);
 	cfg->rx_slots = wish(reg->nr_rx_slots, PST_SLOTS_DEF, PST_SLOTS_MIN, PST_SLOTS_MAX);
 	cfg->extra_bufs = min_t(u32, reg->nr_extra_bufs, 1000000);
+	cfg->ext = ext;
 }
 
 static int choose_rings(struct pst_file *pf, const struct pst_port *port,
@@ -193,11 +195,14 @@ static int bind_to(struct pst_file *pf, struct pst_port *port, struct nmreq_regi
 			 NR_ACCEPT_VNET_HDR | NR_DO_RX_POLL | NR_NO_TX_POLL)
 
 /*
- * -EBUSY: bound already, or rings in exclusive use; -EINVAL: malformed name, name of
- * an interface, ring, memory id or flags; -EOPNOTSUPP: a port type or mode we do not
- * have; -ENOMEM: memory, or more descriptors on the port than it has room for.
+ * -EBUSY: bound already, or rings in exclusive use, or a port that exists is to keep
+ * buffers; -EINVAL: malformed name, name of an interface, ring, memory id or flags;
+ * -EOPNOTSUPP: a port type or mode we do not have; -ENOMEM: memory, or more descriptors
+ * on the port than it has room for.  @ext, if any, has errors of its own, see region.c;
+ * as in netmap it is ignored when the port exists already.
  */
-int pst_file_bind(struct pst_file *pf, const char *name, struct nmreq_register *reg)
+int pst_file_bind(struct pst_file *pf, const char *name, struct nmreq_register *reg,
+		  const struct pst_ext_config *ext)
 {
 	char canonical[NETMAP_REQ_IFNAMSIZ];
 	struct pst_port_config cfg;
@@ -220,7 +225,7 @@ int pst_file_bind(struct pst_file *pf, const char *name, struct nmreq_register *
 		dev_put(dev);
 		return -EINVAL;
 	}
-	config_from(reg, &cfg);
+	config_from(reg, ext, &cfg);
 	port = pst_port_open(canonical, &cfg);
 	if (IS_ERR(port))
 		return PTR_ERR(port);

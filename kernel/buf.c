@@ -29,13 +29,14 @@
  *     in which it looks whether the buffer is in use.  Deliver and unclaim, its rivals,
  *     are compare-and-exchanges too.
  *
- * On close every buffer falls back to the page allocator with the region; pages
- * the stack still refers to live on until it lets go.
+ * On close every buffer falls back to the page allocator with the region, or to the
+ * application whose memory it is; pages the stack still refers to live on until it lets go.
  *
  * Whether somebody still refers to a page is told by its reference count: a page
  * nobody uses has the same count as two reserved pages, those of buffer 1 and of the
  * last one, which are never handed out.  AF_XDP pins all pages of a region alike, one
  * after the other; while it does, or lets go, the two differ and no page is idle.
+ * The application's own memory is judged by extmem.c.
  * A buffer that is not idle when its owner gives it up is parked in a queue of the
  * ring and looked at again by later syncs.  It is in one such queue at most
  * (parked[]), which bounds them.
@@ -68,9 +69,15 @@ static __always_inline void set_state(struct pst_bufs *bufs, u32 idx, enum pst_b
  */
 static __always_inline bool idle(const struct pst_bufs *bufs, u32 idx)
 {
-	int last = page_ref_count(bufs->page[bufs->n - 1]);
-	int count;
+	int last, count;
 
+	if (unlikely(bufs->ext)) {
+		if (bufs->ext->copy_only)
+			return true;
+		if (!bufs->ext->device)
+			return pst_extmem_idle(bufs->page[idx]);
+	}
+	last = page_ref_count(bufs->page[bufs->n - 1]);
 	smp_rmb();
 	count = page_ref_count(bufs->page[idx]);
 	smp_rmb();
@@ -105,47 +112,95 @@ static int alloc_pages_of(struct pst_bufs *bufs)
 	return 0;
 }
 
-int pst_bufs_init(struct pst_bufs *bufs, u32 n)
+static int alloc_tables(struct pst_bufs *bufs, u32 n)
 {
-	int err = -ENOMEM;
-	u32 i;
-
-	/* A wish that cannot be fulfilled must not squeeze everybody else first. */
-	if (n > si_mem_available())
-		return -ENOMEM;
 	spin_lock_init(&bufs->lock);
 	bufs->n = n;
-	bufs->page = kvcalloc(n, sizeof(*bufs->page), GFP_KERNEL_ACCOUNT);
 	bufs->state = kvzalloc(n, GFP_KERNEL_ACCOUNT);
 	bufs->parked = kvzalloc(n, GFP_KERNEL_ACCOUNT);
 	bufs->nic = kvzalloc(n, GFP_KERNEL_ACCOUNT);
 	bufs->free = kvcalloc(n, sizeof(*bufs->free), GFP_KERNEL_ACCOUNT);
-	if (!bufs->page || !bufs->state || !bufs->parked || !bufs->nic ||
-	    !bufs->free)
-		goto err_destroy;
-	err = alloc_pages_of(bufs);
-	if (err)
-		goto err_destroy;
-	for (i = n - 2; i >= PST_BUF_FIRST; i--) {
+	return bufs->state && bufs->parked && bufs->nic && bufs->free ? 0 : -ENOMEM;
+}
+
+/* Lowest index on top. */
+static void list_free(struct pst_bufs *bufs)
+{
+	u32 i;
+
+	bufs->nfree = 0;
+	for (i = bufs->n - 2; i >= PST_BUF_FIRST; i--) {
+		if (bufs->state[i] == PST_BUF_USER)
+			continue;
 		bufs->state[i] = PST_BUF_FREE;
 		bufs->free[bufs->nfree++] = i;
 	}
-	return 0;
+}
 
-err_destroy:
-	pst_bufs_destroy(bufs);
+int pst_bufs_init(struct pst_bufs *bufs, u32 n)
+{
+	int err;
+
+	/* A wish that cannot be fulfilled must not squeeze everybody else first. */
+	if (n > si_mem_available())
+		return -ENOMEM;
+	err = alloc_tables(bufs, n);
+	if (!err) {
+		bufs->page = kvcalloc(n, sizeof(*bufs->page), GFP_KERNEL_ACCOUNT);
+		err = bufs->page ? alloc_pages_of(bufs) : -ENOMEM;
+	}
+	if (err)
+		pst_bufs_destroy(bufs);
+	else
+		list_free(bufs);
 	return err;
+}
+
+/* The buffers are the pages of @ext from number @first on.  Their content stays. */
+int pst_bufs_init_ext(struct pst_bufs *bufs, u32 n, struct pst_extmem *ext, u32 first)
+{
+	int err = alloc_tables(bufs, n);
+
+	bufs->ext = ext;
+	bufs->ext_first = first;
+	bufs->page = ext->page + first;
+	if (err)
+		pst_bufs_destroy(bufs);
+	else
+		list_free(bufs);
+	return err;
+}
+
+/*
+ * These are the application's from the start.  Before anything is taken.
+ * -ERANGE: no such buffer; -EEXIST: named twice.
+ */
+int pst_bufs_keep(struct pst_bufs *bufs, const u32 *keep, u32 n)
+{
+	u32 i;
+
+	for (i = 0; i < n; i++) {
+		if (keep[i] < PST_BUF_FIRST || keep[i] >= bufs->n - 1)
+			return -ERANGE;
+		if (bufs->state[keep[i]] == PST_BUF_USER)
+			return -EEXIST;
+		bufs->state[keep[i]] = PST_BUF_USER;
+	}
+	list_free(bufs);
+	return 0;
 }
 
 void pst_bufs_destroy(struct pst_bufs *bufs)
 {
 	u32 i;
 
-	for (i = 0; bufs->page && i < bufs->n && bufs->page[i]; i++) {
-		set_page_private(bufs->page[i], 0);
-		put_page(bufs->page[i]);
+	if (!bufs->ext) {
+		for (i = 0; bufs->page && i < bufs->n && bufs->page[i]; i++) {
+			set_page_private(bufs->page[i], 0);
+			put_page(bufs->page[i]);
+		}
+		kvfree(bufs->page);
 	}
-	kvfree(bufs->page);
 	kvfree(bufs->state);
 	kvfree(bufs->parked);
 	kvfree(bufs->nic);

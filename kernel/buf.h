@@ -5,6 +5,7 @@
 
 #include <linux/mm.h>
 #include <linux/spinlock.h>
+#include "extmem.h"
 
 enum pst_buf_state {
 	PST_BUF_RESERVED,	/* never handed out */
@@ -34,7 +35,9 @@ enum pst_buf_state {
 struct pst_bufs {
 	u32 n;			/* number of buffers, reserved ones included */
 	u32 low;		/* low-water mark, see pst_pool_short() */
-	struct page **page;	/* [n] */
+	struct page **page;	/* [n]; ext's if there is one */
+	struct pst_extmem *ext;	/* the application's memory, or NULL */
+	u32 ext_first;		/* number of buffer 0's page in it */
 	u8 *state;		/* [n] enum pst_buf_state */
 	u8 *parked;		/* [n] 1 while in some pool's parked queue */
 	u8 *nic;		/* [n] which NIC holds it, in state NIC */
@@ -60,6 +63,8 @@ struct pst_pool {
 };
 
 int pst_bufs_init(struct pst_bufs *bufs, u32 n);
+int pst_bufs_init_ext(struct pst_bufs *bufs, u32 n, struct pst_extmem *ext, u32 first);
+int pst_bufs_keep(struct pst_bufs *bufs, const u32 *keep, u32 n);
 void pst_bufs_destroy(struct pst_bufs *bufs);
 void pst_bufs_count(struct pst_bufs *bufs, u32 *count);
 
@@ -105,10 +110,19 @@ static inline u32 pst_buf_of_page(const struct pst_bufs *bufs, const struct page
 
 	if (unlikely(!page))	/* memory of a device, not of ours */
 		return PST_BUF_NONE;
-	idx = page_private(page);
+	if (unlikely(bufs->ext))
+		idx = (unsigned long)pst_extmem_find(bufs->ext, page) - bufs->ext_first;
+	else
+		idx = page_private(page);
 	if (idx < bufs->n && bufs->page[idx] == page)
 		return idx;
 	return PST_BUF_NONE;
+}
+
+/* Nobody but us and the application may refer to these buffers. */
+static inline bool pst_bufs_copy_only(const struct pst_bufs *bufs)
+{
+	return unlikely(bufs->ext) && bufs->ext->copy_only;
 }
 
 /* FREE buffers at hand; buffers cached by other rings do not count. */

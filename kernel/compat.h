@@ -59,6 +59,40 @@ static inline bool pst_poll_no_wait(const struct poll_table_struct *wait)
 	return !wait || !wait->_qproc;
 }
 
+/* For work of any length on any CPU. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+#define pst_unbound_wq	system_dfl_wq
+#else
+#define pst_unbound_wq	system_unbound_wq
+#endif
+
+/* Large folios: 6.1 does not let modules count their mappings. */
+static inline bool pst_large_folios(void)
+{
+	return LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0);
+}
+
+static inline int pst_folio_mapcount(struct folio *folio)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	return folio_mapcount(folio);
+#else
+	return atomic_read(&folio->_mapcount) + 1;
+#endif
+}
+
+/* How often a folio is pinned; small ones have that in their reference count. */
+static inline int pst_folio_pins(struct folio *folio)
+{
+	if (!folio_test_large(folio))
+		return folio_ref_count(folio) / GUP_PIN_COUNTING_BIAS;
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 12, 0)
+	return atomic_read(&folio->_pincount);
+#else
+	return atomic_read(folio_pincount_ptr(folio));
+#endif
+}
+
 static inline int pst_kernel_bind(struct socket *sock, void *addr, int len)
 {
 	return kernel_bind(sock, addr, len);

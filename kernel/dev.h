@@ -8,6 +8,7 @@
 
 struct netmap_if;
 struct nmreq_register;
+struct pst_ext_config;
 struct pst_port;
 
 /* One open; bound to a port at most once, for good. */
@@ -21,7 +22,8 @@ struct pst_file {
 	bool waited;			/* the last poll pass could sleep */
 };
 
-int pst_file_bind(struct pst_file *pf, const char *name, struct nmreq_register *reg);
+int pst_file_bind(struct pst_file *pf, const char *name, struct nmreq_register *reg,
+		  const struct pst_ext_config *ext);
 void pst_file_unbind(struct pst_file *pf);
 
 long pst_request(struct pst_file *pf, void __user *arg);

@@ -187,23 +187,47 @@ static void close_queues(struct pst_nic *nic)
 		nicq_close(&nic->queue[i]);
 }
 
+static int pins_of(const struct pst_port *port)
+{
+	return pst_folio_pins(page_folio(port->region->bufs.page[PST_BUF_BASE]));
+}
+
+/* What one registration adds to that: one pin for each buffer in the folio. */
+static int pins_of_one(const struct pst_port *port)
+{
+	const struct pst_bufs *bufs = &port->region->bufs;
+	struct folio *folio = page_folio(bufs->page[PST_BUF_BASE]);
+	int pins = 0;
+	u32 i;
+
+	for (i = 0; i < bufs->n && i < folio_nr_pages(folio) + PST_BUF_BASE; i++)
+		pins += page_folio(bufs->page[i]) == folio;
+	return pins;
+}
+
 /*
- * Waits until AF_XDP has let go of the memory, which shows in the page counts going
- * back to @idle, then takes the buffers back.
+ * Waits until AF_XDP has let go of the memory, which shows in the pins going back to
+ * @others, then takes the buffers back.
  */
-static void reclaim(struct pst_nic *nic, int idle)
+static void reclaim(struct pst_nic *nic, int others)
 {
 	struct pst_bufs *bufs = &nic->port->region->bufs;
 	int tries = 0;
 
 	/* The unpinning is deferred work of AF_XDP; nothing announces its end. */
-	while (page_ref_count(bufs->page[PST_BUF_BASE]) > idle && tries++ < 2000)
+	while (pins_of(nic->port) > others && tries++ < 2000)
 		usleep_range(1000, 2000);
-	if (page_ref_count(bufs->page[PST_BUF_BASE]) > idle) {
+	if (pins_of(nic->port) > others) {
 		netdev_warn(nic->dev, "paste: still in use; its buffers stay out of use until the port closes\n");
 		return;
 	}
 	pst_bufs_from_nic(bufs, nic->id);
+}
+
+/* Copy mode would fail for the same reason. */
+static bool is_about_memory(int err)
+{
+	return err == -ENOMEM || err == -ENOBUFS || err == -EFAULT || err == -ESRCH;
 }
 
 static int open_queues(struct pst_nic *nic)
@@ -214,7 +238,7 @@ static int open_queues(struct pst_nic *nic)
 
 	nic->zero_copy = true;
 	err = nicq_open(&nic->queue[0], NULL, mode);
-	if (err && err != -ENOMEM && err != -ENOBUFS && err != -EPERM) {
+	if (err && !is_about_memory(err) && err != -EPERM) {
 		netdev_info(nic->dev, "paste: no AF_XDP zero copy (error %d), copying\n", err);
 		nic->zero_copy = false;
 		err = nicq_open(&nic->queue[0], NULL, XDP_COPY);
@@ -334,7 +358,7 @@ int pst_nic_attach(struct pst_port *port, const char *ifname)
 	struct net_device *dev;
 	struct pst_nic *nic;
 	int err, port_nr;
-	int idle = page_ref_count(port->region->bufs.page[PST_BUF_BASE]);
+	int others = pins_of(port);
 
 	lockdep_assert_held(&port->mutex);
 	dev = dev_get_by_name(net, ifname);
@@ -343,6 +367,12 @@ int pst_nic_attach(struct pst_port *port, const char *ifname)
 	err = -EPERM;
 	if (!ns_capable(net->user_ns, CAP_NET_ADMIN))
 		goto err_dev;
+	err = -EOPNOTSUPP;
+	if (pst_bufs_copy_only(&port->region->bufs)) {
+		netdev_warn(dev, "paste: %s is in memory no NIC may write to (file on a DAX mount, or device-DAX not of 4 KiB): leave it unattached\n",
+			    port->name);
+		goto err_dev;
+	}
 	err = -EBUSY;
 	if (find_nic(port, ifname))
 		goto err_dev;
@@ -388,7 +418,7 @@ int pst_nic_attach(struct pst_port *port, const char *ifname)
 err_queues:
 	pst_xdp_close(&nic->xdp);
 	close_queues(nic);
-	reclaim(nic, idle);
+	reclaim(nic, others);
 err_free:
 	kfree(nic);
 err_dev:
@@ -402,7 +432,7 @@ static void detach(struct pst_nic *nic)
 {
 	struct pst_port *port = nic->port;
 	struct net_device *dev = nic->dev;
-	int idle;
+	int others;
 
 	pst_batch_unhook(nic);
 	if (nic->xdp.link) {
@@ -410,11 +440,10 @@ static void detach(struct pst_nic *nic)
 		nic->xdp.link = NULL;
 	}
 	delist(nic);
-	idle = page_ref_count(port->region->bufs.page[PST_BUF_BASE]) -
-	       GUP_PIN_COUNTING_BIAS;
+	others = pins_of(port) - pins_of_one(port);
 	close_queues(nic);
 	pst_xdp_close(&nic->xdp);
-	reclaim(nic, idle);
+	reclaim(nic, others);
 	netdev_info(dev, "paste: detached from %s\n", port->name);
 	kfree(nic);
 	dev_put(dev);

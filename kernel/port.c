@@ -54,6 +54,7 @@
 static unsigned int pool_bufs = 8192;
 module_param(pool_bufs, uint, 0644);
 MODULE_PARM_DESC(pool_bufs, "buffers per ring for NIC and TCP/IP, on top of slots and extra buffers (256..1048576)");
+#define PST_POOL_MIN	256u
 
 static unsigned int stall_ms = 50;
 module_param(stall_ms, uint, 0644);
@@ -271,7 +272,7 @@ static void port_free(struct pst_port *port)
 
 	for (i = 0; i < port->nrings; i++)
 		pst_ring_destroy(&port->ring[i]);
-	if (!IS_ERR_OR_NULL(port->region))
+	if (port->region)
 		pst_region_destroy(port->region);
 	kvfree(port->steer);
 	xa_destroy(&port->socks);
@@ -304,14 +305,15 @@ void pst_port_put(struct pst_port *port)
 
 static struct pst_port *port_create(const char *name, const struct pst_port_config *cfg)
 {
-	u32 pool = clamp(READ_ONCE(pool_bufs), 256u, 1048576u) * cfg->rings;
+	u32 wanted = clamp(READ_ONCE(pool_bufs), PST_POOL_MIN, 1048576u);
+	u32 slots = cfg->rings * (cfg->tx_slots + cfg->rx_slots);
+	u32 pool = (cfg->ext ? PST_POOL_MIN : wanted) * cfg->rings;
 	struct pst_geometry g = {
 		.if_num = 2 * cfg->rings + 2,
 		.if_size = sizeof(struct netmap_if) + (2 * cfg->rings + 2) * sizeof(ssize_t),
 		.ring_num = 2 * cfg->rings,
 		.slots = max(cfg->tx_slots, cfg->rx_slots),
-		.bufs = PST_BUFS_RESERVED + pool + cfg->extra_bufs +
-			cfg->rings * (cfg->tx_slots + cfg->rx_slots),
+		.bufs = PST_BUFS_RESERVED + pool + cfg->extra_bufs + slots,
 	};
 	struct pst_port *port;
 	int err = -ENOMEM;
@@ -332,12 +334,15 @@ static struct pst_port *port_create(const char *name, const struct pst_port_conf
 	port->steer = kvcalloc(65536, sizeof(*port->steer), GFP_KERNEL_ACCOUNT);
 	if (!port->steer)
 		goto err_free;
-	port->region = pst_region_create(&g);
+	port->region = cfg->ext ? pst_region_create_ext(&g, cfg->ext) : pst_region_create(&g);
 	if (IS_ERR(port->region)) {
 		err = PTR_ERR(port->region);
+		port->region = NULL;
 		goto err_free;
 	}
-	port->region->bufs.low = pool / 16;
+	/* Of what is there once rings and application have theirs. */
+	pool = port->region->bufs.nfree - slots - cfg->extra_bufs;
+	port->region->bufs.low = min(pool, wanted * cfg->rings) / 16;
 	port->nrings = cfg->rings;
 	for (i = 0; i < cfg->rings; i++) {
 		err = pst_ring_init(&port->ring[i], port, i);
@@ -351,13 +356,22 @@ err_free:
 	return ERR_PTR(err);
 }
 
+/* One made without knowing which buffers to keep may have handed them out. */
+static struct pst_port *existing(struct pst_port *port, const struct pst_port_config *cfg)
+{
+	if (!cfg->ext || !cfg->ext->nkeep)
+		return port;
+	pst_port_put(port);
+	return ERR_PTR(-EBUSY);
+}
+
 /* The port called @name, created when it does not exist; counted reference. */
 struct pst_port *pst_port_open(const char *name, const struct pst_port_config *cfg)
 {
 	struct pst_port *port = pst_port_find(name), *made;
 
 	if (port)
-		return port;
+		return existing(port, cfg);
 	/* Not under the lock, which the netdevice notifier takes: it allocates a lot. */
 	made = port_create(name, cfg);
 	if (IS_ERR(made))
@@ -371,9 +385,10 @@ struct pst_port *pst_port_open(const char *name, const struct pst_port_config *c
 		list_add_tail(&port->node, &ports);
 	}
 	mutex_unlock(&pst_ports_lock);
-	if (port != made)
-		port_free(made);
-	return port;
+	if (port == made)
+		return port;
+	port_free(made);
+	return existing(port, cfg);
 }
 
 int pst_port_init(void)

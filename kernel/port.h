@@ -46,6 +46,7 @@ struct pst_port_config {
 	u32 rings;
 	u32 tx_slots, rx_slots;
 	u32 extra_bufs;
+	const struct pst_ext_config *ext;	/* memory to use, or NULL */
 };
 
 struct pst_port *pst_port_open(const char *name, const struct pst_port_config *cfg);

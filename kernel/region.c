@@ -7,7 +7,8 @@
  *    fork and further mappings leave the page counts alone, on which buf.c
  *    depends.  The mapping holds the file, the file the port, the port the region.
  *  - a pinnable one of the buffers alone, which lives only while AF_XDP pins its
- *    memory (nic.c) and is never seen by the application.
+ *    memory (xsk.c) and is never seen by the application.  Memory the application
+ *    supplied has no need of it.
  */
 #include <linux/anon_inodes.h>
 #include <linux/idr.h>
@@ -19,64 +20,182 @@
 #include <linux/vmalloc.h>
 
 #include "region.h"
-#include <net/netmap.h>
 
 static DEFINE_IDA(region_ids);
 
-struct pst_region *pst_region_create(const struct pst_geometry *g)
+static struct pst_region *region_alloc(const struct pst_geometry *g)
 {
-	struct pst_region *region;
-	int err;
+	struct pst_region *region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
+	int id;
 
-	region = kzalloc(sizeof(*region), GFP_KERNEL_ACCOUNT);
 	if (!region)
 		return ERR_PTR(-ENOMEM);
 	/* 1 is netmap's global region, which we do not have. */
-	err = ida_alloc_range(&region_ids, 2, U16_MAX, GFP_KERNEL);
-	if (err < 0)
-		goto err_free;
-	region->id = err;
+	id = ida_alloc_range(&region_ids, 2, U16_MAX, GFP_KERNEL);
+	if (id < 0) {
+		kfree(region);
+		return ERR_PTR(id);
+	}
+	region->id = id;
 	region->if_num = g->if_num;
 	region->if_size = ALIGN(g->if_size, 64);
 	region->ring_num = g->ring_num;
 	region->ring_size = ALIGN(sizeof(struct netmap_ring) +
 				  g->slots * sizeof(struct netmap_slot), 128);
+	return region;
+}
+
+/* The place of everything, from its number and size.  Returns -ENOMEM for want of memory. */
+static int lay_out(struct pst_region *region, u32 bufs)
+{
+	BUILD_BUG_ON(PST_BUF_SIZE > U16_MAX);	/* a slot's len must hold it */
 	region->ring_ofs = PAGE_ALIGN((size_t)region->if_num * region->if_size);
 	region->buf_ofs = region->ring_ofs +
 			  PAGE_ALIGN((size_t)region->ring_num * region->ring_size);
-	region->size = region->buf_ofs + (size_t)g->bufs * PST_BUF_SIZE;
+	region->size = region->buf_ofs + (size_t)bufs * PST_BUF_SIZE;
+	region->if_used = bitmap_zalloc(region->if_num, GFP_KERNEL_ACCOUNT);
+	return region->if_used ? 0 : -ENOMEM;
+}
 
+struct pst_region *pst_region_create(const struct pst_geometry *g)
+{
+	struct pst_region *region = region_alloc(g);
+	int err;
+
+	if (IS_ERR(region))
+		return region;
+	err = lay_out(region, g->bufs);
+	if (err)
+		goto err_destroy;
 	err = -ENOMEM;
-	region->if_used = bitmap_zalloc(g->if_num, GFP_KERNEL_ACCOUNT);
-	if (!region->if_used)
-		goto err_ida;
-	BUILD_BUG_ON(PST_BUF_SIZE > U16_MAX);	/* a slot's len must hold it */
 	region->ctl = vmalloc_user(region->buf_ofs);
 	if (!region->ctl)
-		goto err_bitmap;
+		goto err_destroy;
 	err = pst_bufs_init(&region->bufs, g->bufs);
 	if (err)
-		goto err_ctl;
+		goto err_destroy;
 	return region;
 
-err_ctl:
-	vfree(region->ctl);
-err_bitmap:
-	bitmap_free(region->if_used);
-err_ida:
-	ida_free(&region_ids, region->id);
-err_free:
-	kfree(region);
+err_destroy:
+	pst_region_destroy(region);
+	return ERR_PTR(err);
+}
+
+/*
+ * What the application wants of a pool, where 0 means what the port needs.  Less than
+ * that is -ENOMEM, as netmap has it; what cannot be counted on 32 bits, too.
+ */
+static int take_wish(u32 *n, u32 want, u32 align)
+{
+	if (!want)
+		return 0;
+	if (want < *n || want > 1U << 30)
+		return -ENOMEM;
+	*n = ALIGN(want, align);
+	return 0;
+}
+
+static int take_wishes(struct pst_region *region, const struct nmreq_pools_info *pools)
+{
+	int err;
+
+	if (pools->nr_buf_pool_objsize && pools->nr_buf_pool_objsize != PST_BUF_SIZE)
+		return -EINVAL;
+	err = take_wish(&region->if_num, pools->nr_if_pool_objtotal, 1);
+	if (!err)
+		err = take_wish(&region->if_size, pools->nr_if_pool_objsize, 64);
+	if (!err)
+		err = take_wish(&region->ring_num, pools->nr_ring_pool_objtotal, 1);
+	if (!err)
+		err = take_wish(&region->ring_size, pools->nr_ring_pool_objsize, 128);
+	return err;
+}
+
+/* All that is left becomes buffers. */
+static int carve(struct pst_region *region, const struct pst_geometry *g,
+		 const struct pst_ext_config *cfg)
+{
+	u64 size = (u64)region->ext->npages << PAGE_SHIFT;
+	u32 bufs;
+	int err = lay_out(region, 0);
+
+	if (err)
+		return err;
+	if (region->buf_ofs > size)
+		return -ENOMEM;
+	bufs = (size - region->buf_ofs) / PST_BUF_SIZE;
+	if (bufs < cfg->pools.nr_buf_pool_objtotal || bufs < cfg->nkeep ||
+	    bufs - cfg->nkeep < g->bufs)
+		return -ENOMEM;
+	region->size += (size_t)bufs * PST_BUF_SIZE;
+	region->ctl = vmap(region->ext->page, region->buf_ofs >> PAGE_SHIFT, VM_MAP, PAGE_KERNEL);
+	if (!region->ctl)
+		return -ENOMEM;
+	memset(region->ctl, 0, region->buf_ofs);
+	err = pst_bufs_init_ext(&region->bufs, bufs, region->ext, region->buf_ofs >> PAGE_SHIFT);
+	return err ?: pst_bufs_keep(&region->bufs, cfg->keep, cfg->nkeep);
+}
+
+/*
+ * A region in the application's memory, in netmap's layout.  @g: what the port needs, and
+ * in g->bufs the least it can live with.  -ENOMEM: too small; others: pst_extmem_pin(),
+ * take_wishes(), pst_bufs_keep().
+ */
+struct pst_region *pst_region_create_ext(const struct pst_geometry *g,
+					 const struct pst_ext_config *cfg)
+{
+	struct pst_region *region = region_alloc(g);
+	int err;
+
+	if (IS_ERR(region))
+		return region;
+	err = take_wishes(region, &cfg->pools);
+	if (err)
+		goto err_destroy;
+	region->ext = pst_extmem_pin(cfg->addr, cfg->size);
+	if (IS_ERR(region->ext)) {
+		err = PTR_ERR(region->ext);
+		region->ext = NULL;
+		goto err_destroy;
+	}
+	err = carve(region, g, cfg);
+	if (err)
+		goto err_destroy;
+	return region;
+
+err_destroy:
+	pst_region_destroy(region);
 	return ERR_PTR(err);
 }
 
 void pst_region_destroy(struct pst_region *region)
 {
 	pst_bufs_destroy(&region->bufs);
-	vfree(region->ctl);
+	if (region->ext) {
+		vunmap(region->ctl);
+		pst_extmem_unpin(region->ext);
+	} else {
+		vfree(region->ctl);
+	}
 	bitmap_free(region->if_used);
 	ida_free(&region_ids, region->id);
 	kfree(region);
+}
+
+void pst_region_pools(const struct pst_region *region, struct nmreq_pools_info *pools)
+{
+	*pools = (struct nmreq_pools_info) {
+		.nr_memsize = region->size,
+		.nr_mem_id = region->id,
+		.nr_if_pool_objtotal = region->if_num,
+		.nr_if_pool_objsize = region->if_size,
+		.nr_ring_pool_offset = region->ring_ofs,
+		.nr_ring_pool_objtotal = region->ring_num,
+		.nr_ring_pool_objsize = region->ring_size,
+		.nr_buf_pool_offset = region->buf_ofs,
+		.nr_buf_pool_objtotal = region->bufs.n,
+		.nr_buf_pool_objsize = PST_BUF_SIZE,
+	};
 }
 
 static unsigned long region_pfn(struct pst_region *region, size_t ofs)

@@ -5,6 +5,7 @@
 
 #include <linux/bitmap.h>
 #include <linux/mm_types.h>
+#include <net/netmap.h>
 #include "buf.h"
 
 struct file;
@@ -26,6 +27,7 @@ struct pst_region {
 	size_t buf_ofs;		/* offset of buffer 0 */
 	size_t size;		/* bytes in all */
 	void *ctl;		/* [0, buf_ofs) */
+	struct pst_extmem *ext;	/* in which all of it lies, or NULL */
 	unsigned long *if_used;	/* bitmap of netmap_ifs in use */
 	struct pst_bufs bufs;
 };
@@ -38,7 +40,18 @@ struct pst_geometry {
 	u32 bufs;		/* reserved ones included */
 };
 
+/* Memory of the application's, see struct nmreq_opt_extmem. */
+struct pst_ext_config {
+	u64 addr, size;
+	struct nmreq_pools_info pools;
+	const u32 *keep;	/* buffers that are the application's from the start */
+	u32 nkeep;
+};
+
 struct pst_region *pst_region_create(const struct pst_geometry *g);
+struct pst_region *pst_region_create_ext(const struct pst_geometry *g,
+					 const struct pst_ext_config *cfg);
+void pst_region_pools(const struct pst_region *region, struct nmreq_pools_info *pools);
 void pst_region_destroy(struct pst_region *region);
 int pst_region_mmap(struct pst_region *region, struct vm_area_struct *vma);
 struct file *pst_region_pinnable(struct pst_region *region);

@@ -17,6 +17,8 @@
 #include "region.h"
 #include "stack.h"
 
+#define KEEP_MAX	(1U << 28)	/* indexes: a terabyte of buffers */
+
 union body {
 	struct nmreq_register reg;
 	struct nmreq_port_info_get info;
@@ -28,11 +30,168 @@ union body {
 	struct nmreq_pst_list list;
 };
 
+/* ------------------------------------------------------------ options */
+
+/* Those of one request, copied. */
+struct options {
+	u32 seen;			/* of netmap's, by number */
+	struct nmreq_opt_extmem __user *uext;	/* or NULL */
+	struct nmreq_opt_extmem extmem;
+	struct nmreq_opt_pst_keep __user *ukeep;	/* or NULL */
+	struct nmreq_opt_pst_keep keep;
+};
+
+static size_t option_size(const struct nmreq_option *opt)
+{
+	switch (opt->nro_reqtype) {
+	case NETMAP_REQ_OPT_EXTMEM:
+		return sizeof(struct nmreq_opt_extmem);
+	case NETMAP_REQ_OPT_CSB:
+		return sizeof(struct nmreq_opt_csb);
+	case NETMAP_REQ_OPT_SYNC_KLOOP_MODE:
+		return sizeof(struct nmreq_opt_sync_kloop_mode);
+	case NETMAP_REQ_OPT_OFFSETS:
+		return sizeof(struct nmreq_opt_offsets);
+	case NETMAP_REQ_OPT_PST_KEEP:
+		return sizeof(struct nmreq_opt_pst_keep);
+	default:
+		return max_t(u64, opt->nro_size, sizeof(*opt));
+	}
+}
+
+/* What follows the header, which is not looked at again.  Returns a status: positive. */
+static int copy_rest(struct nmreq_option *opt, void __user *uopt, size_t size)
+{
+	return copy_from_user(opt + 1, uopt + sizeof(*opt), size - sizeof(*opt)) ? EFAULT : 0;
+}
+
+static int take_extmem(struct options *o, void __user *uopt)
+{
+	if (o->uext)
+		return EINVAL;
+	o->uext = uopt;
+	return copy_rest(&o->extmem.nro_opt, uopt, sizeof(o->extmem));
+}
+
+static int take_keep(struct options *o, void __user *uopt)
+{
+	int err;
+
+	if (o->ukeep)
+		return EINVAL;
+	o->ukeep = uopt;
+	err = copy_rest(&o->keep.nro_opt, uopt, sizeof(o->keep));
+	return err ?: o->keep.pad1 ? EINVAL : 0;
+}
+
+static int take_option(struct options *o, u16 reqtype, const struct nmreq_option *opt,
+		       void __user *uopt)
+{
+	u32 type = opt->nro_reqtype;
+
+	if (!type)
+		return EINVAL;
+	if (reqtype == NETMAP_REQ_REGISTER) {
+		if (type == NETMAP_REQ_OPT_EXTMEM)
+			return take_extmem(o, uopt);
+		if (type == NETMAP_REQ_OPT_PST_KEEP)
+			return take_keep(o, uopt);
+	}
+	if (type < NETMAP_REQ_OPT_MAX && o->seen & BIT(type))
+		return EINVAL;
+	if (type < NETMAP_REQ_OPT_MAX)
+		o->seen |= BIT(type);
+	return EOPNOTSUPP;
+}
+
+/*
+ * Each option gets its status, and a request with one that we do not have fails.
+ * The list is the caller's: every header is copied once, its length is bounded.
+ */
+static int take_options(struct options *o, u16 reqtype, u64 first, size_t body)
+{
+	size_t total = body;
+	int err = 0;
+
+	while (first) {
+		struct nmreq_option __user *uopt = u64_to_user_ptr(first);
+		struct nmreq_option opt;
+		size_t size;
+		int status;
+
+		if (copy_from_user(&opt, uopt, sizeof(opt)))
+			return -EFAULT;
+		size = option_size(&opt);
+		if (size > NETMAP_REQ_MAXSIZE - total)
+			return -EMSGSIZE;
+		total += size;
+		status = take_option(o, reqtype, &opt, uopt);
+		if (put_user((u32)status, &uopt->nro_status))
+			return -EFAULT;
+		if (status && err != -EINVAL)
+			err = -status;
+		first = opt.nro_next;
+	}
+	if (!err && o->ukeep && !o->uext)
+		return -EINVAL;
+	return err;
+}
+
 /* ------------------------------------------------------------ one by one */
 
-static int do_register(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+/* The indexes of buffers to keep, in memory that the caller frees. */
+static u32 *copy_keep(const struct nmreq_opt_pst_keep *keep)
 {
-	return pst_file_bind(pf, hdr->nr_name, &b->reg);
+	u32 *idx;
+
+	if (keep->nro_count > KEEP_MAX)
+		return ERR_PTR(-EINVAL);
+	idx = kvmalloc_array(keep->nro_count, sizeof(*idx), GFP_KERNEL_ACCOUNT);
+	if (!idx)
+		return ERR_PTR(-ENOMEM);
+	if (copy_from_user(idx, u64_to_user_ptr(keep->nro_indexes),
+			   keep->nro_count * sizeof(*idx))) {
+		kvfree(idx);
+		return ERR_PTR(-EFAULT);
+	}
+	return idx;
+}
+
+static int register_ext(struct pst_file *pf, struct nmreq_header *hdr, union body *b,
+			struct options *o)
+{
+	struct pst_ext_config ext = {
+		.addr = o->extmem.nro_usrptr,
+		.size = o->extmem.nro_info.nr_memsize,
+		.pools = o->extmem.nro_info,
+		.nkeep = o->keep.nro_count,
+	};
+	u32 *keep = NULL;
+	int err;
+
+	if (ext.nkeep) {
+		keep = copy_keep(&o->keep);
+		if (IS_ERR(keep))
+			return PTR_ERR(keep);
+		ext.keep = keep;
+	}
+	err = pst_file_bind(pf, hdr->nr_name, &b->reg, &ext);
+	kvfree(keep);
+	if (err) {
+		put_user((u32)-err, &o->uext->nro_opt.nro_status);
+		return err;
+	}
+	pst_region_pools(pf->port->region, &o->extmem.nro_info);
+	return copy_to_user(&o->uext->nro_info, &o->extmem.nro_info,
+			    sizeof(o->extmem.nro_info)) ? -EFAULT : 0;
+}
+
+static int do_register(struct pst_file *pf, struct nmreq_header *hdr, union body *b,
+		       struct options *o)
+{
+	if (o->uext)
+		return register_ext(pf, hdr, b, o);
+	return pst_file_bind(pf, hdr->nr_name, &b->reg, NULL);
 }
 
 /* The port called nr_name, counted. */
@@ -49,7 +208,8 @@ static struct pst_port *named_port(const struct nmreq_header *hdr)
 	return port ?: ERR_PTR(-ENXIO);
 }
 
-static int do_port_info(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+static int do_port_info(struct pst_file *pf, struct nmreq_header *hdr, union body *b,
+			struct options *o)
 {
 	struct pst_port *port = named_port(hdr);
 
@@ -67,26 +227,14 @@ static int do_port_info(struct pst_file *pf, struct nmreq_header *hdr, union bod
 	return 0;
 }
 
-static int do_pools_info(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+static int do_pools_info(struct pst_file *pf, struct nmreq_header *hdr, union body *b,
+			struct options *o)
 {
 	struct pst_port *port = named_port(hdr);
-	struct pst_region *region;
 
 	if (IS_ERR(port))
 		return PTR_ERR(port);
-	region = port->region;
-	b->pools = (struct nmreq_pools_info) {
-		.nr_memsize = region->size,
-		.nr_mem_id = region->id,
-		.nr_if_pool_objtotal = region->if_num,
-		.nr_if_pool_objsize = region->if_size,
-		.nr_ring_pool_offset = region->ring_ofs,
-		.nr_ring_pool_objtotal = region->ring_num,
-		.nr_ring_pool_objsize = region->ring_size,
-		.nr_buf_pool_offset = region->buf_ofs,
-		.nr_buf_pool_objtotal = region->bufs.n,
-		.nr_buf_pool_objsize = PST_BUF_SIZE,
-	};
+	pst_region_pools(port->region, &b->pools);
 	pst_port_put(port);
 	return 0;
 }
@@ -113,7 +261,8 @@ static struct pst_port *nic_port(struct pst_file *pf, const struct nmreq_header 
 	return pst_port_find(pf->port->name) ?: ERR_PTR(-ENXIO);
 }
 
-static int do_attach(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+static int do_attach(struct pst_file *pf, struct nmreq_header *hdr, union body *b,
+		struct options *o)
 {
 	const struct nmreq_register *reg = &b->attach.reg;
 	char canonical[NETMAP_REQ_IFNAMSIZ];
@@ -135,7 +284,8 @@ static int do_attach(struct pst_file *pf, struct nmreq_header *hdr, union body *
 	return err;
 }
 
-static int do_detach(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+static int do_detach(struct pst_file *pf, struct nmreq_header *hdr, union body *b,
+		struct options *o)
 {
 	char canonical[NETMAP_REQ_IFNAMSIZ];
 	struct pst_port *port;
@@ -153,7 +303,8 @@ static int do_detach(struct pst_file *pf, struct nmreq_header *hdr, union body *
 }
 
 /* Only the holder of a port may put sockets on it, so the descriptor must be bound. */
-static int do_fd_reg(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+static int do_fd_reg(struct pst_file *pf, struct nmreq_header *hdr, union body *b,
+		struct options *o)
 {
 	char canonical[NETMAP_REQ_IFNAMSIZ];
 	struct pst_port *port = pf->port;
@@ -180,7 +331,8 @@ static int do_fd_reg(struct pst_file *pf, struct nmreq_header *hdr, union body *
 	return err;
 }
 
-static int do_stats(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+static int do_stats(struct pst_file *pf, struct nmreq_header *hdr, union body *b,
+		struct options *o)
 {
 	struct pst_port *port = named_port(hdr);
 	u32 ring = b->stats.ring;
@@ -199,7 +351,8 @@ static int do_stats(struct pst_file *pf, struct nmreq_header *hdr, union body *b
 	return 0;
 }
 
-static int do_list(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
+static int do_list(struct pst_file *pf, struct nmreq_header *hdr, union body *b,
+		struct options *o)
 {
 	if (b->list.pad1)
 		return -EINVAL;
@@ -210,7 +363,8 @@ static int do_list(struct pst_file *pf, struct nmreq_header *hdr, union body *b)
 
 struct request {
 	size_t body;
-	int (*run)(struct pst_file *pf, struct nmreq_header *hdr, union body *b);
+	int (*run)(struct pst_file *pf, struct nmreq_header *hdr, union body *b,
+		   struct options *o);
 };
 
 static const struct request requests[] = {
@@ -243,63 +397,17 @@ static const struct request *find_request(u16 type)
 	return &requests[type];
 }
 
-static size_t option_size(const struct nmreq_option *opt)
-{
-	switch (opt->nro_reqtype) {
-	case NETMAP_REQ_OPT_EXTMEM:
-		return sizeof(struct nmreq_opt_extmem);
-	case NETMAP_REQ_OPT_CSB:
-		return sizeof(struct nmreq_opt_csb);
-	case NETMAP_REQ_OPT_SYNC_KLOOP_MODE:
-		return sizeof(struct nmreq_opt_sync_kloop_mode);
-	case NETMAP_REQ_OPT_OFFSETS:
-		return sizeof(struct nmreq_opt_offsets);
-	default:
-		return max_t(u64, opt->nro_size, sizeof(*opt));
-	}
-}
-
-/*
- * No option is implemented: each is told so, and a request that has one fails.
- * The list is the caller's: every header is copied once, its length is bounded.
- */
-static int refuse_options(u64 first, size_t body)
-{
-	size_t total = body;
-	u32 seen = 0;
-	int err = 0;
-
-	while (first) {
-		struct nmreq_option __user *uopt = u64_to_user_ptr(first);
-		struct nmreq_option opt;
-		u32 status = EOPNOTSUPP;
-		size_t size;
-
-		if (copy_from_user(&opt, uopt, sizeof(opt)))
-			return -EFAULT;
-		size = option_size(&opt);
-		if (size > NETMAP_REQ_MAXSIZE - total)
-			return -EMSGSIZE;
-		total += size;
-		if (!opt.nro_reqtype ||
-		    (opt.nro_reqtype < NETMAP_REQ_OPT_MAX && seen & BIT(opt.nro_reqtype)))
-			status = EINVAL;
-		else if (opt.nro_reqtype < NETMAP_REQ_OPT_MAX)
-			seen |= BIT(opt.nro_reqtype);
-		if (put_user(status, &uopt->nro_status))
-			return -EFAULT;
-		if (err != -EINVAL)
-			err = -(int)status;
-		first = opt.nro_next;
-	}
-	return err;
-}
+/* What is copied from the caller. */
+struct call {
+	union body body;
+	struct options options;
+};
 
 static int run_request(struct pst_file *pf, struct nmreq_header *hdr)
 {
 	const struct request *req;
 	void __user *ubody = u64_to_user_ptr(hdr->nr_body);
-	union body *b;
+	struct call *call;
 	int err;
 
 	if (hdr->nr_version < NETMAP_MIN_API || hdr->nr_version > NETMAP_MAX_API ||
@@ -311,20 +419,20 @@ static int run_request(struct pst_file *pf, struct nmreq_header *hdr)
 		return PTR_ERR(req);
 	if (!hdr->nr_body)
 		return -EINVAL;
-	b = kzalloc(sizeof(*b), GFP_KERNEL);
-	if (!b)
+	call = kzalloc(sizeof(*call), GFP_KERNEL);
+	if (!call)
 		return -ENOMEM;
 	err = -EFAULT;
-	if (copy_from_user(b, ubody, req->body))
+	if (copy_from_user(&call->body, ubody, req->body))
 		goto out;
-	err = refuse_options(hdr->nr_options, req->body);
+	err = take_options(&call->options, hdr->nr_reqtype, hdr->nr_options, req->body);
 	if (err)
 		goto out;
-	err = req->run(pf, hdr, b);
-	if (!err && copy_to_user(ubody, b, req->body))
+	err = req->run(pf, hdr, &call->body, &call->options);
+	if (!err && copy_to_user(ubody, &call->body, req->body))
 		err = -EFAULT;
 out:
-	kfree(b);
+	kfree(call);
 	return err;
 }
 
@@ -396,7 +504,7 @@ static int legacy_register(struct pst_file *pf, struct nmreq *old)
 	int err = legacy_to_register(old, &reg);
 
 	if (!err)
-		err = pst_file_bind(pf, old->nr_name, &reg);
+		err = pst_file_bind(pf, old->nr_name, &reg, NULL);
 	if (!err)
 		register_to_legacy(&reg, old);
 	return err;
@@ -409,7 +517,7 @@ static int legacy_info(struct pst_file *pf, struct nmreq *old)
 	int err;
 
 	strscpy(hdr.nr_name, old->nr_name, sizeof(hdr.nr_name));
-	err = do_port_info(pf, &hdr, &b);
+	err = do_port_info(pf, &hdr, &b, NULL);
 	if (err)
 		return err;
 	old->nr_memsize = b.info.nr_memsize;

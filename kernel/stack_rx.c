@@ -57,6 +57,24 @@ static bool may_put(struct pst_sock *ps)
 }
 
 /* Copies @len bytes of @skb at @off into as many buffers as it takes. */
+/* Into persistent memory the copy goes past the caches: a fence makes it durable. */
+static int copy_out(const struct pst_bufs *bufs, const struct sk_buff *skb, u32 off,
+		    void *to, u32 len)
+{
+	struct skb_seq_state st;
+	const u8 *data;
+	u32 done = 0, n;
+
+	if (likely(!bufs->ext || !bufs->ext->device))
+		return skb_copy_bits(skb, off, to, len);
+	skb_prepare_seq_read((struct sk_buff *)skb, off, off + len, &st);
+	while ((n = skb_seq_read(done, &data, &st))) {
+		memcpy_flushcache(to + done, data, n);
+		done += n;
+	}
+	return 0;
+}
+
 static u32 take_copy(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u32 len)
 {
 	struct pst_ring *ring = ps->ring;
@@ -69,7 +87,7 @@ static u32 take_copy(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u3
 
 		if (buf == PST_BUF_NONE)
 			break;
-		if (skb_copy_bits(skb, off + done, pst_buf_addr(bufs, buf) + COPY_OFFSET, n)) {
+		if (copy_out(bufs, skb, off + done, pst_buf_addr(bufs, buf) + COPY_OFFSET, n)) {
 			pst_buf_untake(&ring->pool, buf);
 			break;
 		}

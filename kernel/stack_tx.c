@@ -16,8 +16,8 @@
  *   sent      its buffer is SENT until acknowledged, the slot has a fresh one
  *   copied    up to TX_COPYBREAK bytes: holding a page until the peer acknowledges
  *             costs more than copying; and anything while buffers are low, so that
- *             peers that do not acknowledge cannot stop the others.  The slot keeps
- *             its buffer
+ *             peers that do not acknowledge cannot stop the others, or where memory is
+ *             of a kind that allows nothing else.  The slot keeps its buffer
  *   queued    the socket is full: what is left of the slot moves to the socket's
  *             queue (txq.c), the slot has a fresh buffer, and an event tells that the
  *             socket is congested, another when it is not any more
@@ -58,7 +58,7 @@ struct tx_chunk {
 	u32 n;			/* slots in t[] */
 	u32 nfresh;		/* buffers in fresh[] */
 	u32 need;		/* of these, how many the slots in t[] may need */
-	bool low;		/* buffers are: what is sent is copied */
+	bool copy_all;		/* buffers are low, or not for TCP to refer to */
 	u32 fresh[PST_TX_CHUNK];
 	struct tx_slot t[PST_TX_CHUNK];
 };
@@ -172,7 +172,7 @@ static void check_slot(struct tx_chunk *c, const struct netmap_slot *shared,
 	if (unlikely(s.offset == s.len)) {	/* SHUT alone: no buffer */
 		t->e.buf = PST_BUF_NONE;
 	} else if ((s.len - s.offset <= TX_COPYBREAK && !t->e.shut && !t->e.keep) ||
-		   unlikely(c->low)) {
+		   unlikely(c->copy_all)) {
 		t->fate = FATE_COPY;
 		err = pst_buf_owned(ring->pool.bufs, s.buf_idx);
 	} else if (unlikely(c->need == c->nfresh)) {
@@ -294,12 +294,12 @@ static void keep_rest(struct tx_chunk *c, struct tx_slot *t)
 	struct pst_pool *pool = &c->ring->pool;
 	int err;
 
-	if (!c->low && c->need == c->nfresh && c->nfresh < PST_TX_CHUNK) {
+	if (!c->copy_all && c->need == c->nfresh && c->nfresh < PST_TX_CHUNK) {
 		spin_lock_bh(&c->ring->lock);
 		c->nfresh += pst_buf_take_many(pool, c->fresh + c->nfresh, 1);
 		spin_unlock_bh(&c->ring->lock);
 	}
-	if (c->low || c->need == c->nfresh)
+	if (c->copy_all || c->need == c->nfresh)
 		return hold(c->ring, t);
 	err = own(c->ring->pool.bufs, &t->e);
 	if (unlikely(err))	/* another thread was faster */
@@ -502,8 +502,8 @@ static void open_chunk(struct tx_chunk *c, u32 i)
 
 	c->need = 0;
 	c->nfresh = 0;
-	c->low = pst_pool_low(&ring->pool);
-	if (want && !c->low) {
+	c->copy_all = pst_pool_low(&ring->pool) || pst_bufs_copy_only(ring->pool.bufs);
+	if (want && !c->copy_all) {
 		spin_lock_bh(&ring->lock);
 		c->nfresh = pst_buf_take_many(&ring->pool, c->fresh, want);
 		spin_unlock_bh(&ring->lock);

@@ -8,8 +8,8 @@
  *   socket, UMEM_REG, FILL, COMPLETION, RX ring, MMAP_OFFSETS, bind
  *
  * Two things differ.  The memory registered is a mapping made for the moment
- * (pst_region_pinnable): registration pins the pages, and the pin outlives the
- * mapping.  And the rings, which the kernel offers to user space only, are mapped
+ * (pst_region_pinnable), or the application's own: registration pins the pages, and the
+ * pin outlives the mapping.  And the rings, which the kernel offers to user space only, are mapped
  * there for the moment, their pages pinned, and mapped again into the kernel.
  *
  * Needs CAP_NET_RAW, as AF_XDP does.
@@ -26,6 +26,7 @@
 #include <linux/uio.h>
 #include <linux/vmalloc.h>
 #include <net/sock.h>
+#include <net/xdp_sock.h>
 
 #include "compat.h"
 #include "region.h"
@@ -164,24 +165,65 @@ static void unmap_ring(struct pst_xring *ring)
 	ring->page = NULL;
 }
 
-static int register_umem(struct socket *sock, struct pst_region *region)
-{
-	size_t size = (size_t)region->bufs.n * PST_BUF_SIZE;
-	struct xdp_umem_reg reg = { .len = size, .chunk_size = PST_BUF_SIZE };
-	struct file *file = pst_region_pinnable(region);
+struct umem {
+	struct socket *sock;
+	struct pst_region *region;
 	unsigned long addr;
+	size_t size;
+};
+
+static int register_range(void *arg)
+{
+	const struct umem *u = arg;
+	struct xdp_umem_reg reg = {
+		.addr = u->addr, .len = u->size, .chunk_size = PST_BUF_SIZE,
+	};
+
+	return set_option(u->sock, XDP_UMEM_REG, &reg, sizeof(reg));
+}
+
+static int register_mapping(struct umem *u)
+{
+	struct file *file = pst_region_pinnable(u->region);
 	int err;
 
 	if (IS_ERR(file))
 		return PTR_ERR(file);
-	addr = vm_mmap(file, 0, size, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
+	u->addr = vm_mmap(file, 0, u->size, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
 	fput(file);
-	if (IS_ERR_VALUE(addr))
-		return (long)addr;
-	reg.addr = addr;
-	err = set_option(sock, XDP_UMEM_REG, &reg, sizeof(reg));
-	vm_munmap(addr, size);
+	if (IS_ERR_VALUE(u->addr))
+		return (long)u->addr;
+	err = register_range(u);
+	vm_munmap(u->addr, u->size);
 	return err;
+}
+
+/* The application may have put other memory there since: the NIC would write into that. */
+static int register_extmem(struct umem *u)
+{
+	struct pst_region *region = u->region;
+	struct xdp_umem *umem;
+	int err;
+
+	u->addr = region->ext->addr + region->buf_ofs;
+	err = pst_extmem_in_mm(region->ext, register_range, u);
+	if (err)
+		return err;
+	umem = container_of(u->sock->sk, struct xdp_sock, sk)->umem;
+	if (umem->npgs != region->bufs.n ||
+	    memcmp(umem->pgs, region->bufs.page, umem->npgs * sizeof(*umem->pgs)))
+		return -EFAULT;
+	return 0;
+}
+
+static int register_umem(struct socket *sock, struct pst_region *region)
+{
+	struct umem u = {
+		.sock = sock, .region = region,
+		.size = (size_t)region->bufs.n * PST_BUF_SIZE,
+	};
+
+	return region->ext ? register_extmem(&u) : register_mapping(&u);
 }
 
 static int setup_rings(struct pst_xsk *xsk)

@@ -94,6 +94,25 @@ enum {
 	NETMAP_REQ_PST_LIST,		/* name of the n-th stack port */
 };
 
+/* Options of ours. */
+enum {
+	NETMAP_REQ_OPT_PST_KEEP = 0x4000,
+};
+
+/*
+ * NETMAP_REQ_OPT_PST_KEEP: with REGISTER and NETMAP_REQ_OPT_EXTMEM, when the request
+ * makes the port.  These buffers hold what an earlier user of the memory left: they are
+ * the application's from the start, and nobody else is given them.
+ * ERANGE: no such buffer; EEXIST: named twice; EBUSY: the port exists already;
+ * EINVAL: without EXTMEM; EFAULT.
+ */
+struct nmreq_opt_pst_keep {
+	struct nmreq_option nro_opt;
+	uint64_t nro_indexes;	/* (u) address of nro_count buffer indexes, uint32_t each */
+	uint32_t nro_count;	/* (u) */
+	uint32_t pad1;		/* (u) 0 */
+};
+
 /*
  * Counters, free-running since the port was created.  X(name, meaning).
  * The order is part of the interface: add at the end.

@@ -35,16 +35,24 @@ struct port {
 	struct nmreq_register reg;	/* as answered */
 };
 
-static inline int port_ioctl(int fd, uint16_t type, const char *name, void *body)
+/* @options: a list, or NULL. */
+static inline int port_ioctl_with(int fd, uint16_t type, const char *name, void *body,
+				  void *options)
 {
 	struct nmreq_header hdr = {
 		.nr_version = NETMAP_API,
 		.nr_reqtype = type,
+		.nr_options = (uintptr_t)options,
 		.nr_body = (uintptr_t)body,
 	};
 
 	snprintf(hdr.nr_name, sizeof(hdr.nr_name), "%s", name);
 	return ioctl(fd, NIOCCTRL, &hdr);
+}
+
+static inline int port_ioctl(int fd, uint16_t type, const char *name, void *body)
+{
+	return port_ioctl_with(fd, type, name, body, NULL);
 }
 
 static inline struct netmap_ring *port_rx(const struct port *p, uint32_t i)
@@ -58,10 +66,11 @@ static inline struct netmap_ring *port_tx(const struct port *p, uint32_t i)
 }
 
 /*
- * Opens @name as @want says (nr_mode 0: all rings), maps it.  0, or -1 and errno.
+ * Opens @name as @want says (nr_mode 0: all rings), with @options (a list, or NULL), maps
+ * it.  0, or -1 and errno.
  */
-static inline int port_open(struct port *p, const char *name,
-			    const struct nmreq_register *want)
+static inline int port_open_with(struct port *p, const char *name,
+				 const struct nmreq_register *want, void *options)
 {
 	uint32_t first = 0;
 	int err;
@@ -76,7 +85,7 @@ static inline int port_open(struct port *p, const char *name,
 		p->reg.nr_mode = NR_REG_ALL_NIC;
 	if (p->reg.nr_mode == NR_REG_ONE_NIC)
 		first = p->reg.nr_ringid;
-	if (port_ioctl(p->fd, NETMAP_REQ_REGISTER, name, &p->reg))
+	if (port_ioctl_with(p->fd, NETMAP_REQ_REGISTER, name, &p->reg, options))
 		goto fail;
 	p->size = p->reg.nr_memsize;
 	p->mem = mmap(NULL, p->size, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
@@ -92,6 +101,12 @@ fail:
 	p->fd = -1;
 	errno = err;
 	return -1;
+}
+
+static inline int port_open(struct port *p, const char *name,
+			    const struct nmreq_register *want)
+{
+	return port_open_with(p, name, want, NULL);
 }
 
 /* A port of @slots slots in both directions with @extra buffers; ends the test on failure. */

@@ -161,6 +161,7 @@ static void options(void)
 	struct nmreq_option o[3];
 	struct nmreq_opt_extmem ext;
 	struct nmreq_header h;
+	int want;
 
 	t_note("options");
 	for (uint32_t type = 0; type < 12; type++) {
@@ -170,8 +171,10 @@ static void options(void)
 		h = header(NETMAP_REQ_REGISTER, "stack:x", &r);
 		h.nr_options = (uintptr_t)&ext;
 		t_note("option %u", type);
-		t_fails(type ? EOPNOTSUPP : EINVAL, ioctl(ctl, NIOCCTRL, &h));
-		t_eq(ext.nro_opt.nro_status, type ? EOPNOTSUPP : EINVAL);
+		/* Those that are there have nothing to work with. */
+		want = type && type != NETMAP_REQ_OPT_EXTMEM ? EOPNOTSUPP : EINVAL;
+		t_fails(want, ioctl(ctl, NIOCCTRL, &h));
+		t_eq(ext.nro_opt.nro_status, want);
 	}
 	t_note("an option twice");
 	memset(o, 0, sizeof(o));

@@ -14,6 +14,7 @@
  *	--mode MODE		as below
  *	--register-after MS	pause between accept and register
  *	--exclusive
+ *	--memory KIND		of ours, see supply.h; --memory-size MB, 128
  *
  * Modes, which may be changed at any time:
  *	echo	received buffers are sent back; those for a client that does not read
@@ -50,6 +51,7 @@
 #include <sys/select.h>
 #include <sys/socket.h>
 #include "port.h"
+#include "supply.h"
 
 #define FDS_MAX		8192
 #define VALUE_SIZE	1000
@@ -120,10 +122,10 @@ struct worker {
 };
 
 static struct options {
-	const char *port, *attach, *wait;
-	uint32_t listen, tx_slots, rx_slots, extra, threads, register_after;
+	const char *port, *attach, *wait, *memory;
+	uint32_t listen, tx_slots, rx_slots, extra, threads, register_after, megabytes;
 	bool busy, exclusive;
-} o = { .port = "stack:0", .wait = "poll", .listen = 7, .threads = 1 };
+} o = { .port = "stack:0", .wait = "poll", .listen = 7, .threads = 1, .megabytes = 128 };
 
 static enum mode mode;
 static struct conn conns[FDS_MAX];
@@ -922,6 +924,21 @@ static void *read_lines(void *arg)
 
 /* ------------------------------------------------------------ start and end */
 
+/* The first worker makes the port, in the memory asked for. */
+static void open_port(struct worker *w, const struct nmreq_register *want)
+{
+	struct nmreq_opt_extmem ext = {
+		.nro_opt.nro_reqtype = NETMAP_REQ_OPT_EXTMEM,
+		.nro_info.nr_memsize = (uint64_t)o.megabytes << 20,
+	};
+	bool supplied = o.memory && !w->id;
+
+	if (supplied)
+		ext.nro_usrptr = (uintptr_t)supply(o.memory, ext.nro_info.nr_memsize);
+	if (port_open_with(&w->p, o.port, want, supplied ? &ext : NULL))
+		err(1, "%s", o.port);
+}
+
 static void worker_open(struct worker *w)
 {
 	struct nmreq_register want = {
@@ -936,8 +953,7 @@ static void worker_open(struct worker *w)
 		want.nr_mode = NR_REG_ONE_NIC;
 		want.nr_ringid = (uint16_t)w->id;
 	}
-	if (port_open(&w->p, o.port, &want))
-		err(1, "%s", o.port);
+	open_port(w, &want);
 	bufs = (uint32_t)(w->p.reg.nr_memsize / w->p.tx->nr_buf_size);
 	if (!lent) {
 		lent = calloc(bufs, sizeof(*lent));
@@ -977,6 +993,7 @@ static const struct option long_options[] = {
 	{ "tx-slots", 1, NULL, 't' }, { "rx-slots", 1, NULL, 'r' }, { "extra", 1, NULL, 'e' },
 	{ "threads", 1, NULL, 'n' }, { "wait", 1, NULL, 'w' }, { "busy", 0, NULL, 'b' },
 	{ "mode", 1, NULL, 'm' }, { "register-after", 1, NULL, 'g' }, { "exclusive", 0, NULL, 'x' },
+	{ "memory", 1, NULL, 'M' }, { "memory-size", 1, NULL, 'S' },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -1000,6 +1017,8 @@ static void parse(int argc, char **argv)
 		case 'm': mode = mode_of(optarg); break;
 		case 'g': o.register_after = n; break;
 		case 'x': o.exclusive = true; break;
+		case 'M': o.memory = optarg; break;
+		case 'S': o.megabytes = n; break;
 		default: exit(2);
 		}
 	}

@@ -20,7 +20,7 @@ static int do_bind_reg(struct pst_file *pf, struct nmreq_register *reg)
 	int err;
 
 	mutex_lock(&pf->mutex);
-	err = pst_file_bind(pf, "stack:0", reg);
+	err = pst_file_bind(pf, "stack:0", reg, NULL);
 	mutex_unlock(&pf->mutex);
 	if (!err)
 		assert_false(pf->port->mutex.locked);
@@ -76,7 +76,7 @@ static void wishes(void **state)
 			.nr_tx_rings = cases[i].n, .nr_extra_bufs = cases[i].n,
 		};
 
-		config_from(&reg, &c);
+		config_from(&reg, NULL, &c);
 		assert_int_equal(c.tx_slots, cases[i].slots);
 		assert_int_equal(c.rx_slots, cases[i].slots);
 		assert_int_equal(c.rings, cases[i].rings);
@@ -85,7 +85,7 @@ static void wishes(void **state)
 		reg.nr_rx_rings = cases[i].n;
 		reg.nr_tx_slots = 0xffffffff;
 		reg.nr_extra_bufs = 0xffffffff;
-		config_from(&reg, &c);
+		config_from(&reg, NULL, &c);
 		assert_int_equal(c.rings, cases[i].rings);
 		assert_int_equal(c.tx_slots, 4096);
 		assert_int_equal(c.extra_bufs, 1000000);
@@ -187,12 +187,12 @@ static void refusals(void **state)
 	assert_int_equal(do_bind_reg(&f[1], &reg), 0);
 	assert_int_not_equal(reg.nr_offset, got.nr_offset);
 	mutex_lock(&f[0].mutex);
-	err = pst_file_bind(&f[0], "stack:0", &reg);
+	err = pst_file_bind(&f[0], "stack:0", &reg, NULL);
 	assert_int_equal(err, -EBUSY);
 	mutex_unlock(&f[0].mutex);
 	mutex_lock(&f[2].mutex);
-	assert_int_equal(pst_file_bind(&f[2], "stack:/", &reg), -EINVAL);
-	assert_int_equal(pst_file_bind(&f[2], "netmap:x", &reg), -EOPNOTSUPP);
+	assert_int_equal(pst_file_bind(&f[2], "stack:/", &reg, NULL), -EINVAL);
+	assert_int_equal(pst_file_bind(&f[2], "netmap:x", &reg, NULL), -EOPNOTSUPP);
 	mutex_unlock(&f[2].mutex);
 	/* Wishes are for who makes the port; the second one gets what there is. */
 	assert_int_equal(reg.nr_tx_slots, 16);

@@ -141,7 +141,7 @@ static void characters(void **state)
 
 /* ------------------------------------------------------------ ports */
 
-static const struct pst_port_config config = { 2, 16, 16, 5 };
+static const struct pst_port_config config = { 2, 16, 16, 5, NULL };
 
 static struct pst_port *eth0_at;	/* the port it is attached to */
 
@@ -251,7 +251,7 @@ static void counters(void **state)
 /* Each allocation fails in turn, or a signal comes; nothing stays behind. */
 static void no_memory(void **state)
 {
-	static const struct pst_port_config small = { 1, 16, 16, 0 };
+	static const struct pst_port_config small = { 1, 16, 16, 0, NULL };
 	struct pst_port *p;
 	u32 i;
 

@@ -208,11 +208,161 @@ static void pinnable(void **state)
 	pst_region_destroy(r);
 }
 
+/* ------------------------------------------------------------ supplied memory */
+
+#define EXT_PAGES	100
+
+static struct page *supplied_page[EXT_PAGES];
+
+struct pst_extmem *pst_extmem_pin(u64 addr, u64 size)
+{
+	struct pst_extmem *ext = kzalloc(sizeof(*ext), GFP_KERNEL);
+	u32 i;
+
+	if (!ext)
+		return ERR_PTR(-ENOMEM);
+	ext->page = supplied_page;
+	for (i = 0; i < size / PAGE_SIZE; i++) {
+		supplied_page[i] = mock_page_alloc();
+		if (!supplied_page[i]) {
+			pst_extmem_unpin(ext);
+			return ERR_PTR(-ENOMEM);
+		}
+		ext->npages++;
+	}
+	return ext;
+}
+
+void pst_extmem_unpin(struct pst_extmem *ext)
+{
+	u32 i;
+
+	for (i = 0; i < ext->npages; i++)
+		put_page(ext->page[i]);
+	kfree(ext);
+}
+
+u32 pst_extmem_find(const struct pst_extmem *ext, const struct page *page)
+{
+	u32 i;
+
+	for (i = 0; i < ext->npages; i++)
+		if (ext->page[i] == page)
+			return i;
+	return U32_MAX;
+}
+
+static void ext_layout(void **state)
+{
+	struct pst_ext_config cfg = { .size = EXT_PAGES * PAGE_SIZE };
+	struct pst_region *r = pst_region_create_ext(&geometry, &cfg);
+	u32 first, i;
+
+	assert_false(IS_ERR(r));
+	first = r->buf_ofs / PAGE_SIZE;
+	assert_int_equal(r->size, EXT_PAGES * PAGE_SIZE);
+	assert_int_equal(r->bufs.n, EXT_PAGES - first);
+	for (i = 0; i < r->bufs.n; i++) {
+		assert_ptr_equal(r->bufs.page[i], supplied_page[first + i]);
+		assert_int_equal(pst_buf_of_page(&r->bufs, supplied_page[first + i]), i);
+	}
+	/* Pages that are not buffers, and those of others. */
+	assert_int_equal(pst_buf_of_page(&r->bufs, supplied_page[0]), PST_BUF_NONE);
+	assert_int_equal(pst_buf_of_page(&r->bufs, supplied_page[first - 1]), PST_BUF_NONE);
+	assert_int_equal(pst_buf_of_page(&r->bufs, NULL), PST_BUF_NONE);
+	pst_region_destroy(r);
+}
+
+/* Pools as wished: larger is done, smaller is refused. */
+static void ext_wishes(void **state)
+{
+	struct pst_ext_config cfg = { .size = EXT_PAGES * PAGE_SIZE };
+	struct nmreq_pools_info got;
+	struct pst_region *r;
+
+	cfg.pools.nr_if_pool_objtotal = 7;
+	cfg.pools.nr_if_pool_objsize = 200;
+	cfg.pools.nr_ring_pool_objtotal = 6;
+	cfg.pools.nr_ring_pool_objsize = 9000;
+	cfg.pools.nr_buf_pool_objsize = PAGE_SIZE;
+	cfg.pools.nr_buf_pool_objtotal = 50;
+	r = pst_region_create_ext(&geometry, &cfg);
+	assert_false(IS_ERR(r));
+	pst_region_pools(r, &got);
+	assert_int_equal(got.nr_if_pool_objtotal, 7);
+	assert_int_equal(got.nr_if_pool_objsize, 256);
+	assert_int_equal(got.nr_ring_pool_objtotal, 6);
+	assert_int_equal(got.nr_ring_pool_objsize, 9088);
+	assert_true(got.nr_buf_pool_objtotal >= 50);
+	pst_region_destroy(r);
+
+	cfg.pools.nr_buf_pool_objtotal = EXT_PAGES;
+	assert_int_equal(PTR_ERR(pst_region_create_ext(&geometry, &cfg)), -ENOMEM);
+	cfg.pools.nr_buf_pool_objtotal = 0;
+	cfg.pools.nr_buf_pool_objsize = 2048;
+	assert_int_equal(PTR_ERR(pst_region_create_ext(&geometry, &cfg)), -EINVAL);
+	cfg.pools.nr_buf_pool_objsize = 0;
+	cfg.pools.nr_ring_pool_objtotal = 3;
+	assert_int_equal(PTR_ERR(pst_region_create_ext(&geometry, &cfg)), -ENOMEM);
+	cfg.pools.nr_ring_pool_objtotal = ~0u;
+	assert_int_equal(PTR_ERR(pst_region_create_ext(&geometry, &cfg)), -ENOMEM);
+	memset(&cfg.pools, 0, sizeof(cfg.pools));
+	cfg.size = 22 * PAGE_SIZE;
+	assert_int_equal(PTR_ERR(pst_region_create_ext(&geometry, &cfg)), -ENOMEM);
+	cfg.size = PAGE_SIZE;
+	assert_int_equal(PTR_ERR(pst_region_create_ext(&geometry, &cfg)), -ENOMEM);
+}
+
+static void ext_keep(void **state)
+{
+	u32 keep[] = { 5, PST_BUF_FIRST, 40 }, i, free;
+	struct pst_ext_config cfg = { .size = EXT_PAGES * PAGE_SIZE, .keep = keep, .nkeep = 3 };
+	struct pst_region *r = pst_region_create_ext(&geometry, &cfg);
+
+	assert_false(IS_ERR(r));
+	free = r->bufs.nfree;
+	assert_int_equal(free, r->bufs.n - PST_BUFS_RESERVED - 3);
+	for (i = 0; i < 3; i++)
+		assert_int_equal(pst_buf_state(&r->bufs, keep[i]), PST_BUF_USER);
+	for (i = 0; i < free; i++) {
+		u32 b = r->bufs.free[i];
+
+		assert_true(b != keep[0] && b != keep[1] && b != keep[2]);
+		assert_int_equal(pst_buf_state(&r->bufs, b), PST_BUF_FREE);
+	}
+	pst_region_destroy(r);
+
+	keep[2] = 5;
+	assert_int_equal(PTR_ERR(pst_region_create_ext(&geometry, &cfg)), -EEXIST);
+	keep[2] = PST_BUF_BASE;
+	assert_int_equal(PTR_ERR(pst_region_create_ext(&geometry, &cfg)), -ERANGE);
+	keep[2] = ~0u;
+	assert_int_equal(PTR_ERR(pst_region_create_ext(&geometry, &cfg)), -ERANGE);
+}
+
+static void ext_no_memory(void **state)
+{
+	struct pst_ext_config cfg = { .size = EXT_PAGES * PAGE_SIZE };
+	struct pst_region *r;
+	u32 i;
+
+	for (i = 1;; i++) {
+		mock.fail_alloc = i;
+		r = pst_region_create_ext(&geometry, &cfg);
+		if (!IS_ERR(r))
+			break;
+		assert_int_equal(PTR_ERR(r), -ENOMEM);
+	}
+	assert_true(i > EXT_PAGES + 6);
+	mock.fail_alloc = 0;
+	pst_region_destroy(r);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(layout), T(ifs), T(numbers), T(no_memory), T(mappings), T(private_mapping),
-		T(pinnable),
+		T(pinnable), T(ext_layout), T(ext_wishes), T(ext_keep), T(ext_no_memory),
 	};
 
 	return cmocka_run_group_tests_name("kernel_region", tests, NULL, NULL);

@@ -210,14 +210,15 @@ static void header_faults(void **state)
 /* ------------------------------------------------------------ options */
 
 #define OPTS	400
+#define OPT_SIZE sizeof(struct nmreq_opt_extmem)
 
 static struct nmreq_option *opt[OPTS];
 static u32 nopts;
 
-/* One more at the end of the list, with nothing behind it but what nro_size says. */
+/* One more at the end of the list; whatever its type, as long as the longest we have. */
 static struct nmreq_option *add_option(u32 type, u64 size)
 {
-	struct nmreq_option *o = malloc(sizeof(*o));
+	struct nmreq_option *o = calloc(1, OPT_SIZE);
 	uint64_t *link = nopts ? &opt[nopts - 1]->nro_next : &hdr->nr_options;
 
 	assert_true(nopts < OPTS);
@@ -225,7 +226,7 @@ static struct nmreq_option *add_option(u32 type, u64 size)
 	*link = (uintptr_t)o;
 	opt[nopts++] = o;
 	if (nopts < 200)
-		mock_user(o, sizeof(*o));
+		mock_user(o, OPT_SIZE);
 	return o;
 }
 
@@ -277,10 +278,34 @@ static void refused_options(void **state)
 static void options_forbid(void **state)
 {
 	prepare(NETMAP_REQ_REGISTER, "stack:0", &reg_small, sizeof(reg_small));
-	add_option(NETMAP_REQ_OPT_EXTMEM, 0);
+	add_option(NETMAP_REQ_OPT_CSB, 0);
 	assert_int_equal(request(), -EOPNOTSUPP);
 	assert_null(file.port);
 	assert_memory_equal(body, &reg_small, sizeof(reg_small));
+	forget_options();
+}
+
+/* Memory that cannot be had, given twice, or buffers to keep in memory that is not given. */
+static void extmem_refused(void **state)
+{
+	prepare(NETMAP_REQ_REGISTER, "stack:0", &reg_small, sizeof(reg_small));
+	add_option(NETMAP_REQ_OPT_EXTMEM, 0);
+	assert_int_equal(request(), -EFAULT);
+	assert_int_equal(opt[0]->nro_status, EFAULT);
+	assert_null(file.port);
+	forget_options();
+
+	prepare(NETMAP_REQ_REGISTER, "stack:0", &reg_small, sizeof(reg_small));
+	add_option(NETMAP_REQ_OPT_EXTMEM, 0);
+	add_option(NETMAP_REQ_OPT_EXTMEM, 0);
+	assert_int_equal(request(), -EINVAL);
+	assert_int_equal(opt[1]->nro_status, EINVAL);
+	forget_options();
+
+	prepare(NETMAP_REQ_REGISTER, "stack:0", &reg_small, sizeof(reg_small));
+	add_option(NETMAP_REQ_OPT_PST_KEEP, 0);
+	assert_int_equal(request(), -EINVAL);
+	assert_null(file.port);
 	forget_options();
 }
 
@@ -690,7 +715,7 @@ int main(void)
 #define Q(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		Q(versions), Q(types), Q(name_without_end), Q(header_faults),
-		Q(refused_options), Q(options_forbid), Q(too_long), Q(loops),
+		Q(refused_options), Q(options_forbid), Q(extmem_refused), Q(too_long), Q(loops),
 		Q(each_copy_faults), Q(each_allocation_fails),
 		Q(info), Q(list), Q(attaches), Q(attaches_unbound), Q(registers_fd),
 		Q(legacy_requests), Q(legacy_modes),

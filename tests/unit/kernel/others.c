@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* Stands in for the sources a test does not link; whatever a test defines itself wins. */
+#include "extmem.h"
 #include "nic.h"
 #include "port.h"
 #include "stack.h"
@@ -16,6 +17,11 @@ weak int remap_pfn_range(struct vm_area_struct *vma, unsigned long addr, unsigne
 			 unsigned long size, unsigned long prot) { return 0; }
 weak int vm_insert_pages(struct vm_area_struct *vma, unsigned long addr, struct page **page,
 			 unsigned long *n) { *n = 0; return 0; }
+
+weak struct pst_extmem *pst_extmem_pin(u64 addr, u64 size) { return ERR_PTR(-EFAULT); }
+weak void pst_extmem_unpin(struct pst_extmem *ext) { }
+weak u32 pst_extmem_find(const struct pst_extmem *ext, const struct page *page) { return U32_MAX; }
+weak bool pst_extmem_idle(struct page *page) { return true; }
 
 weak int pst_nic_attach(struct pst_port *port, const char *ifname) { return 0; }
 weak int pst_nic_detach(struct pst_port *port, const char *ifname) { return 0; }

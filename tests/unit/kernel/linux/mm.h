@@ -15,6 +15,9 @@ enum { GFP_KERNEL, GFP_KERNEL_ACCOUNT, __GFP_ZERO, __GFP_NOWARN, __GFP_RETRY_MAY
 #define kvzalloc(size, gfp)	mock_alloc(1, size)
 #define kvcalloc(n, size, gfp)	mock_alloc(n, size)
 #define vmalloc_user(size)	mock_alloc(1, size)
+#define kvmalloc_array(n, size, gfp) mock_alloc(n, size)
+#define vmap(pages, n, flags, prot) mock_alloc(n, PAGE_SIZE)
+#define vunmap(p)		mock_free(p)
 #define kfree(p)		mock_free(p)
 #define kvfree(p)		mock_free(p)
 #define vfree(p)		mock_free(p)
@@ -25,6 +28,18 @@ struct page {
 	unsigned long private, pfn;
 	void *mem;
 };
+
+/* Only small ones, unmapped. */
+struct folio {
+	struct page page;
+	int _pincount;
+};
+
+#define GUP_PIN_COUNTING_BIAS	1024
+#define folio_mapcount(folio)	0
+#define folio_test_large(folio)	false
+#define folio_ref_count(folio)	((folio)->page.refs)
+#define atomic_read(p)		(*(p))
 
 struct page *mock_page_alloc(void);
 void mock_page_free(struct page *page);

@@ -22,6 +22,7 @@ typedef __u32 u32;
 typedef __u64 u64;
 
 #define U16_MAX		0xffff
+#define U32_MAX		0xffffffffu
 #define __user
 #define __rcu
 #define fallthrough	__attribute__((fallthrough))

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * extmem: a port in memory of the application's: its layout, content and indexes that
+ * outlive the port, buffers kept by request, and what is refused leaves nothing behind.
+ *
+ * [short]
+ */
+#include "supply.h"
+
+#define SIZE	(32UL << 20)
+
+struct request {
+	struct nmreq_opt_extmem ext;
+	struct nmreq_opt_pst_keep keep;
+};
+
+static void prepare(struct request *r, void *mem, size_t size)
+{
+	*r = (struct request) {
+		.ext.nro_opt.nro_reqtype = NETMAP_REQ_OPT_EXTMEM,
+		.ext.nro_usrptr = (uintptr_t)mem,
+		.ext.nro_info.nr_memsize = size,
+		.keep.nro_opt.nro_reqtype = NETMAP_REQ_OPT_PST_KEEP,
+	};
+}
+
+static void keep(struct request *r, const uint32_t *idx, uint32_t n)
+{
+	r->ext.nro_opt.nro_next = (uintptr_t)&r->keep;
+	r->keep.nro_indexes = (uintptr_t)idx;
+	r->keep.nro_count = n;
+}
+
+static int try_open(struct port *p, struct request *r)
+{
+	static const struct nmreq_register want = { .nr_extra_bufs = 4 };
+
+	return port_open_with(p, "stack:0", &want, r);
+}
+
+static void refused(struct request *r, int error, const char *what)
+{
+	struct port p;
+
+	t_note("%s", what);
+	t_fails(error, try_open(&p, r));
+}
+
+/* All three pools are in the memory, in netmap's order, and are reported. */
+static void layout(void)
+{
+	char *mem = supply("anon", SIZE);
+	struct nmreq_pools_info *info;
+	struct request r;
+	struct port p;
+
+	t_note("layout");
+	prepare(&r, mem, SIZE);
+	t_must(!try_open(&p, &r));
+	info = &r.ext.nro_info;
+	t_eq(r.ext.nro_opt.nro_status, 0);
+	t_eq(info->nr_mem_id, p.reg.nr_mem_id);
+	t_eq(info->nr_memsize, SIZE);
+	t_eq(p.reg.nr_memsize, SIZE);
+	t_eq(info->nr_buf_pool_offset + (uint64_t)info->nr_buf_pool_objtotal * 4096, SIZE);
+	t_true(!memcmp(mem, p.mem, info->nr_buf_pool_offset));
+	t_true((char *)p.rx - p.mem >= (long)info->nr_ring_pool_offset);
+	/* The ring seen through our own mapping, and a buffer through both. */
+	t_eq(((struct netmap_ring *)(mem + ((char *)p.rx - p.mem)))->num_slots, p.rx->num_slots);
+	for (uint32_t i = 0; i < p.tx->num_slots; i++) {
+		uint32_t idx = p.tx->slot[i].buf_idx;
+
+		strcpy(NETMAP_BUF(p.tx, idx), "through the port");
+		t_true(!strcmp(mem + info->nr_buf_pool_offset + idx * 4096UL, "through the port"));
+	}
+	port_close(&p);
+	munmap(mem, SIZE);
+}
+
+/* What arrived is where it was, by index, for the next port; kept buffers are nobody else's. */
+static void outlives(void)
+{
+	static const char text[] = "what arrived before";
+	char *mem = supply("memfd", SIZE);
+	uint32_t mine[2], n, reserved[] = { 0 };
+	struct nmreq_pst_stats st;
+	struct netmap_slot *s;
+	struct request r;
+	struct port p;
+	int sock, peer;
+
+	t_note("outlives the port");
+	prepare(&r, mem, SIZE);
+	t_must(!try_open(&p, &r));
+	port_pair(&p, &sock, &peer);
+	t_eq(write(peer, text, sizeof(text)), sizeof(text));
+	s = port_next(&p, 2000);
+	t_must(s);
+	n = s->offset;
+	mine[0] = paste_rx_keep(s, paste_buf_pop(p.nifp, p.rx));
+	mine[1] = paste_buf_pop(p.nifp, p.rx);
+	strcpy(NETMAP_BUF(p.tx, mine[1]), "written by us");
+	close(sock);
+	close(peer);
+	port_close(&p);
+
+	prepare(&r, mem, SIZE);
+	keep(&r, mine, 2);
+	t_must(!try_open(&p, &r));
+	t_true(!strcmp(NETMAP_BUF(p.tx, mine[0]) + n, text));
+	t_true(!strcmp(NETMAP_BUF(p.tx, mine[1]), "written by us"));
+	st = port_stats(&p);
+	t_eq(st.port.buf_user, p.tx->num_slots + 2 + 4);
+	for (uint32_t i = 0; i < p.tx->num_slots; i++)
+		t_true(p.tx->slot[i].buf_idx != mine[0] && p.tx->slot[i].buf_idx != mine[1]);
+	for (uint32_t b; (b = paste_buf_pop(p.nifp, p.rx));)
+		t_true(b != mine[0] && b != mine[1]);
+
+	/* They are ours to send: one is lent, one given away. */
+	port_pair(&p, &sock, &peer);
+	t_ok(paste_tx_lend(p.tx, sock, mine[0], (uint16_t)n, sizeof(text)));
+	t_ok(paste_tx_swap(p.tx, sock, &mine[1], 0, 14));
+	port_sync(&p);
+	{
+		char got[sizeof(text) + 14];
+
+		t_eq(read_n(peer, got, sizeof(got), 2000), sizeof(got));
+		t_true(!strcmp(got, text) && !strcmp(got + sizeof(text), "written by us"));
+	}
+	t_note("keep, of a port that exists");
+	{
+		struct port second;
+
+		keep(&r, mine, 1);
+		t_fails(EBUSY, try_open(&second, &r));
+	}
+	close(sock);
+	close(peer);
+	port_close(&p);
+
+	t_note("keep");
+	prepare(&r, mem, SIZE);
+	keep(&r, reserved, 1);
+	refused(&r, ERANGE, "a reserved buffer");
+	mine[1] = mine[0];
+	prepare(&r, mem, SIZE);
+	keep(&r, mine, 2);
+	refused(&r, EEXIST, "a buffer twice");
+	prepare(&r, mem, SIZE);
+	keep(&r, (void *)8, 2);
+	refused(&r, EFAULT, "unreadable indexes");
+	prepare(&r, mem, SIZE);
+	keep(&r, mine, 1);
+	r.keep.pad1 = 1;
+	refused(&r, EINVAL, "padding");
+	munmap(mem, SIZE);
+}
+
+static void bad_memory(void)
+{
+	char *mem = supply("memfd", SIZE), *twice;
+	struct port p, other;
+	struct request r;
+	int fd;
+
+	prepare(&r, mem + 8, SIZE - 8);
+	refused(&r, EINVAL, "misaligned");
+	prepare(&r, mem, 4095);
+	refused(&r, EINVAL, "less than a page");
+	prepare(&r, mem, 1UL << 20);
+	refused(&r, ENOMEM, "too small");
+	prepare(&r, mem, SIZE);
+	r.ext.nro_info.nr_buf_pool_objsize = 2048;
+	refused(&r, EINVAL, "buffers of another size");
+	prepare(&r, mem, SIZE);
+	r.ext.nro_info.nr_buf_pool_objtotal = SIZE / 4096;
+	refused(&r, ENOMEM, "more buffers than fit");
+	prepare(&r, mem, SIZE);
+	r.ext.nro_info.nr_ring_pool_objsize = 100;
+	refused(&r, ENOMEM, "rings that hold no ring");
+	prepare(&r, mem, SIZE);
+	r.ext.nro_info.nr_if_pool_objtotal = UINT32_MAX;
+	r.ext.nro_info.nr_if_pool_objsize = UINT32_MAX;
+	refused(&r, ENOMEM, "sizes that overflow");
+	prepare(&r, (void *)(1UL << 40), SIZE);
+	refused(&r, EFAULT, "nothing there");
+	prepare(&r, (void *)-4096UL, SIZE);
+	refused(&r, EINVAL, "beyond the end");
+	prepare(&r, mem, UINT64_MAX);
+	refused(&r, EINVAL, "all there is");
+
+	t_must(!munmap(mem + SIZE / 2, 4096));
+	prepare(&r, mem, SIZE);
+	refused(&r, EFAULT, "a hole");
+	munmap(mem, SIZE);
+
+	mem = supply("anon", SIZE);
+	t_must(!mprotect(mem + SIZE / 2, 4096, PROT_READ));
+	prepare(&r, mem, SIZE);
+	refused(&r, EFAULT, "read-only in one place");
+	munmap(mem, SIZE);
+
+	fd = memfd_create("twice", MFD_CLOEXEC);
+	t_must(!ftruncate(fd, SIZE / 2));
+	twice = mmap(NULL, SIZE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	for (int i = 0; i < 2; i++)
+		t_must(mmap(twice + (size_t)i * SIZE / 2, SIZE / 2, PROT_READ | PROT_WRITE,
+			    MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED);
+	prepare(&r, twice, SIZE);
+	refused(&r, EINVAL, "the same pages twice");
+
+	t_note("another port's");
+	prepare(&r, twice, SIZE / 2);
+	t_must(!try_open(&p, &r));
+	prepare(&r, twice + SIZE / 2, SIZE / 2);
+	t_fails(EBUSY, port_open_with(&other, "stack:1", NULL, &r));
+	t_eq(r.ext.nro_opt.nro_status, EBUSY);
+	prepare(&r, p.mem, SIZE / 2);
+	t_fails(EFAULT, port_open_with(&other, "stack:1", NULL, &r));
+	port_close(&p);
+
+	t_note("shrinks under us");
+	prepare(&r, twice, SIZE / 2);
+	t_must(!try_open(&p, &r));
+	t_must(!ftruncate(fd, 0));
+	{
+		char got[600] = "", *data = memset(malloc(600), 'x', 600);
+		int sock, peer;
+
+		port_pair(&p, &sock, &peer);
+		t_eq(write(peer, data, 600), 600);
+		t_eq(port_collect(&p, sock, got, 600, 2000), 600);
+		t_true(!memcmp(got, data, 600));
+		port_put(&p, sock, data, 600);
+		port_sync(&p);
+		t_eq(read_n(peer, got, 600, 2000), 600);
+		close(sock);
+		close(peer);
+		free(data);
+	}
+	t_note("unmapped: no NIC may write there");
+	munmap(twice, SIZE);
+	if (!access("/sys/class/net/eth0", F_OK))
+		t_eq(paste_attach(p.fd, "stack:eth0"), -EFAULT);
+	port_close(&p);
+	close(fd);
+}
+
+/* The limit on locked memory holds for those it is meant for. */
+static void limits(void)
+{
+	char *mem = supply("anon", SIZE);
+	pid_t child;
+	int status;
+
+	t_note("RLIMIT_MEMLOCK");
+	child = fork();
+	t_must(child >= 0);
+	if (!child) {
+		struct rlimit small = { 1 << 20, 1 << 20 };
+		struct request r;
+		struct port p;
+
+		prepare(&r, mem, SIZE);
+		setrlimit(RLIMIT_MEMLOCK, &small);
+		if (chmod("/dev/netmap", 0666) || setuid(65534))
+			_exit(1);
+		_exit(try_open(&p, &r) == -1 && errno == ENOMEM ? 0 : 2);
+	}
+	t_must(waitpid(child, &status, 0) == child);
+	chmod("/dev/netmap", 0600);
+	t_eq(status, 0);
+	munmap(mem, SIZE);
+}
+
+/* A child has the memory too; the port is the parent's, and its buffers still come back. */
+static void forked(void)
+{
+	static char data[4096];
+	char *mem = supply("memfd", SIZE), got[4096];
+	struct request r;
+	struct port p;
+	int sock, peer;
+	pid_t child;
+
+	t_note("fork");
+	prepare(&r, mem, SIZE);
+	t_must(!try_open(&p, &r));
+	port_pair(&p, &sock, &peer);
+	child = fork();
+	t_must(child >= 0);
+	if (!child) {
+		memset(mem + SIZE / 2, 1, SIZE / 2);
+		pause();
+	}
+	usleep(100000);
+	for (int i = 0; i < 3 * (int)(SIZE / 4096); i++) {
+		port_put(&p, sock, data, sizeof(data));
+		port_sync(&p);
+		if (!t_eq(read_n(peer, got, sizeof(got), 2000), sizeof(got)))
+			break;
+	}
+	kill(child, SIGKILL);
+	waitpid(child, NULL, 0);
+	close(sock);
+	close(peer);
+	port_close(&p);
+	munmap(mem, SIZE);
+}
+
+int main(void)
+{
+	if (access("/dev/netmap", F_OK))
+		t_skip("no /dev/netmap: the module is not loaded");
+	layout();
+	outlives();
+	bad_memory();
+	limits();
+	forked();
+	return t_end();
+}

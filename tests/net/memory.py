@@ -1,0 +1,142 @@
+"""Ports in memory the application supplies: whatever its kind, streams are exact and in place, and all buffers come back."""
+
+import t
+
+
+def settled(server):
+    """Every buffer is with its owner: nothing stays in TCP, and the server has what it had."""
+    t.wait_for(lambda: server.stats()["conns"] == 0, "connections closed after the end of stream")
+
+    def quiet():
+        c = server.counters()
+        return c["buf_sent"] == c["buf_stack"] == 0
+    t.wait_for(quiet, "buffers come back")
+
+
+def serves(memory, megabytes=128, **options):
+    """In place as far as the kernel can, and balanced afterwards, several times more than there are buffers."""
+    with t.Server(memory=memory, memory_size=megabytes, **options) as server:
+        t.echoed(t.connect(), b"steered from now on")
+        before = server.counters()
+        t.exchange(4, 5 * t.MEGABYTE)
+        settled(server)
+        after = server.counters()
+        c = {name: after[name] - before[name] for name in after}
+        t.eq(c["rx_in_place"] + c["rx_copied"], 20 * t.MEGABYTE, "payload bytes received")
+        t.eq(c["tx_bytes"], 20 * t.MEGABYTE, "payload bytes sent")
+        if after["nic_zero_copy"]:
+            t.le(c["rx_copied"], c["rx_in_place"] // 50, "bytes copied")
+        t.eq(after["buf_user"], before["buf_user"], "buffers of the application")
+        for name in ("bad_index", "bad_owner", "nic_bad", "nic_dropped"):
+            t.eq(c[name], 0, name)
+
+
+# [short]
+def test_anonymous():
+    """Anonymous memory of small pages."""
+    serves("anon")
+
+
+# [short]
+def test_memfd():
+    """A memfd."""
+    serves("memfd")
+
+
+def test_file():
+    """A file on tmpfs."""
+    t.guest().sh("mkdir -p /tmp/region && mount -t tmpfs none /tmp/region")
+    try:
+        serves("/tmp/region/file")
+    finally:
+        t.guest().sh("umount /tmp/region")
+
+
+def test_thp():
+    """Transparent huge pages, of which 512 buffers share one reference count."""
+    serves("thp")
+
+
+def test_hugetlb():
+    """Huge pages of hugetlbfs."""
+    try:
+        serves("hugetlb")
+    finally:
+        t.guest().sh("echo 0 > /proc/sys/vm/nr_hugepages")
+
+
+def test_small():
+    """So small that buffers are always short: slow, and nothing is lost."""
+    with t.Server(memory="anon", memory_size=6, tx_slots=128, rx_slots=128, extra=64) as server:
+        t.exchange(4, t.MEGABYTE)
+        settled(server)
+
+
+def test_attached_by_another():
+    """A process that does not have the memory attaches the NIC."""
+    with t.Server(memory="anon", attach=None) as server:
+        t.guest().run("apps/pastectl/pastectl", "attach", "stack:eth0")
+        t.echoed(t.connect(), b"steered from now on")
+        before = server.counters()
+        t.exchange(2, t.MEGABYTE)
+        if server.counters()["nic_zero_copy"]:
+            t.le(server.counters()["rx_copied"] - before["rx_copied"], t.MEGABYTE // 50, "bytes copied")
+
+
+DAX = """
+    modprobe -a libnvdimm nfit nd_pmem device_dax dax_pmem
+    ndctl destroy-namespace -f all > /dev/null 2>&1
+    ndctl create-namespace -m devdax -a %s > /dev/null
+    """
+
+
+# [pmem=512M]
+def test_device_dax():
+    """Device-DAX of 4 KiB pages: NVMM into which the NIC writes."""
+    t.guest().sh(DAX % "4k", timeout=60)
+    serves("/dev/dax0.0")
+
+
+def copies(memory):
+    """The port works on packets that came the ordinary way, and copies."""
+    with t.Server(memory=memory, attach=None) as server:
+        t.exchange(4, 2 * t.MEGABYTE)
+        settled(server)
+        c = server.counters()
+        t.eq((c["rx_in_place"], c["rx_copied"]), (0, 8 * t.MEGABYTE), "payload bytes received")
+        t.eq((c["tx_bytes"], c["tx_copied"]), (8 * t.MEGABYTE, 8 * t.MEGABYTE), "payload bytes sent")
+        try:
+            server.command("attach stack:eth0")
+        except t.Failure as error:
+            t.true("EOPNOTSUPP" in str(error), str(error))
+        else:
+            raise t.Failure("a NIC was attached")
+
+
+# [pmem=512M]
+def test_device_dax_large_pages():
+    """Device-DAX of 2 MiB pages, whose buffers cannot be told apart: copied, and no NIC."""
+    t.announce("in memory no NIC may write to")
+    t.guest().sh(DAX % "2M", timeout=60)
+    copies("/dev/dax0.0")
+
+
+# [pmem=512M]
+def test_file_on_dax():
+    """A file on a DAX mount, which cannot be pinned for a NIC: copied, and no NIC; it can be truncated afterwards."""
+    t.announce("in memory no NIC may write to")
+    guest = t.guest()
+    guest.sh("""
+        modprobe -a libnvdimm nfit nd_pmem ext4
+        ndctl destroy-namespace -f all > /dev/null 2>&1
+        ndctl create-namespace -m fsdax > /dev/null
+        mkfs.ext4 -q -b 4096 /dev/pmem0 && mkdir -p /tmp/dax && mount -o dax=always /dev/pmem0 /tmp/dax
+        """, timeout=60)
+    try:
+        copies("/tmp/dax/region")
+        guest.sh("truncate -s 0 /tmp/dax/region")
+    finally:
+        guest.sh("umount /tmp/dax")
+
+
+t.main()
