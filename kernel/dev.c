@@ -162,9 +162,18 @@ static struct miscdevice nm_dev_misc = {
 	.mode = 0600,
 };
 
-/* -EEXIST when somebody else owns the device, netmap for example. */
+/*
+ * -EBUSY when somebody else owns the device, netmap for example.  misc_register() would
+ * say so too, with a stack dump; a device that answers is asked first.
+ */
 int pst_dev_init(void)
 {
+	struct file *file = filp_open("/dev/netmap", O_RDONLY, 0);
+
+	if (!IS_ERR(file)) {
+		filp_close(file, NULL);
+		return -EBUSY;
+	}
 	return misc_register(&nm_dev_misc);
 }
 

@@ -15,8 +15,8 @@
  *	congested    the kernel says (NS_PST_EVENT, EAGAIN) that a socket is full, or one connection
  *	             produced BURST slots in this round: it stalls. The kernel is asked to
  *	             deliver nothing more of it (NS_PST_PAUSE); the pieces that are in the
- *	             ring already are kept by swapping extra buffers into their slots, and there
- *	             are as many of these as slots
+ *	             ring already are kept by swapping extra buffers into their slots, or, when
+ *	             these are few, copied aside (spilled), up to SPILL_MAX bytes
  *
  * Buffers kept (hold) are named by index; refs[] counts. An index whose last count goes becomes an
  * extra buffer again. A slot that lends one has a count until the kernel has dealt with the slot;
@@ -43,10 +43,23 @@
 #define BURST		32	/* TX slots a connection may fill in a round */
 #define RX_SLOTS	1024	/* of a ring: also the pieces that may have to be kept */
 
+#define SPARE_LOW	RX_SLOTS /* spare buffers below which input is copied aside, not kept */
+#define SPILL_MAX	(128u << 20) /* bytes copied aside for all connections of a thread */
+
 /* A piece kept until its connection goes on. */
 struct stashed {
 	struct piece piece;
 	struct stashed *next;
+};
+
+/*
+ * What struct buf is here: a buffer of the port's, named by 2 * index + 1, or a piece that
+ * was copied aside, at this (even) address.
+ */
+struct spill {
+	uint32_t refs;
+	uint32_t size;		/* bytes, at most a slot's */
+	char data[];
 };
 
 struct client {
@@ -74,6 +87,8 @@ struct loop {
 	uint16_t *refs;		/* by buffer: counts of hold(), and of slots that lend it */
 	uint32_t *lent;		/* buffers of slots that the kernel may not have dealt with */
 	uint32_t nlent, lent_size;
+	uint32_t spare;		/* extra buffers in the port's list */
+	uint64_t spilled;	/* bytes copied aside */
 	uint32_t in_slot;	/* buffer of the RX slot at hand, 0: none */
 	uint64_t round;
 	int last_fd;		/* whose answer the last TX slot has, -1: none that may grow */
@@ -108,9 +123,20 @@ static void enqueue(struct loop *l, struct client *c)
 	l->run_tail = &c->next;
 }
 
+static struct buf *buf_of(uint32_t idx)
+{
+	return (struct buf *)(2 * (uintptr_t)idx + 1);
+}
+
 static uint32_t index_of(const struct buf *b)
 {
-	return (uintptr_t)b;
+	return (uintptr_t)b >> 1;
+}
+
+/* NULL for a buffer of the port's. */
+static struct spill *spill_of(struct buf *b)
+{
+	return (uintptr_t)b & 1 ? NULL : (struct spill *)b;
 }
 
 /*
@@ -124,7 +150,7 @@ static bool keep(struct loop *l, uint32_t idx)
 		return true;
 	}
 	/* First time: it is in the RX slot at hand and must not go back with it. */
-	if (idx != l->in_slot || !l->port->nifp->ni_bufs_head)
+	if (idx != l->in_slot || !l->spare)
 		return false;
 	l->refs[idx] = 1;
 	return true;
@@ -132,8 +158,10 @@ static bool keep(struct loop *l, uint32_t idx)
 
 static void unkeep(struct loop *l, uint32_t idx)
 {
-	if (!--l->refs[idx] && idx != l->in_slot)
+	if (!--l->refs[idx] && idx != l->in_slot) {
+		l->spare++;
 		paste_buf_push(l->port->nifp, l->rx, idx);
+	}
 }
 
 /*
@@ -216,9 +244,15 @@ static bool paste_send(struct http_conn *hc, const struct piece *p)
 	struct loop *l = loop_of(hc);
 	struct client *c = client_of(hc);
 	uint32_t idx = index_of(p->buf);
+	size_t room;
 
-	paste_tx_lend(l->tx, c->fd, idx, p->data - NETMAP_BUF(l->tx, idx), p->len);
-	note_lent(l, idx);
+	if (spill_of(p->buf)) {
+		memcpy(paste_tx_room(l->tx, &room), p->data, p->len);
+		paste_tx_commit(l->tx, c->fd, p->len);
+	} else {
+		paste_tx_lend(l->tx, c->fd, idx, p->data - NETMAP_BUF(l->tx, idx), p->len);
+		note_lent(l, idx);
+	}
 	l->last_fd = -1;
 	return count_slot(l, c);
 }
@@ -264,14 +298,53 @@ static void pause_input(struct loop *l, struct client *c, bool pause)
  * Buffers, for the HTTP layer.
  */
 
+static bool hold(struct loop *l, struct buf *b)
+{
+	struct spill *spill = spill_of(b);
+
+	if (!spill)
+		return keep(l, index_of(b));
+	spill->refs++;
+	return true;
+}
+
+static void drop(struct loop *l, struct buf *b)
+{
+	struct spill *spill = spill_of(b);
+
+	if (!spill) {
+		unkeep(l, index_of(b));
+	} else if (!--spill->refs) {
+		l->spilled -= spill->size;
+		free(spill);
+	}
+}
+
 static bool paste_hold(struct http *h, struct buf *b)
 {
-	return keep(worker_of(h)->private, index_of(b));
+	return hold(worker_of(h)->private, b);
 }
 
 static void paste_drop(struct http *h, struct buf *b)
 {
-	unkeep(worker_of(h)->private, index_of(b));
+	drop(worker_of(h)->private, b);
+}
+
+/* The piece lies in a copy of its own now, with one count, if it can be had. */
+static bool copy_aside(struct loop *l, struct piece *p)
+{
+	struct spill *spill;
+
+	if (l->spilled + p->len > SPILL_MAX)
+		return false;
+	spill = malloc(sizeof(*spill) + p->len);
+	if (!spill)
+		return false;
+	*spill = (struct spill) { .refs = 1, .size = p->len };
+	p->data = memcpy(spill->data, p->data, p->len);
+	p->buf = (struct buf *)spill;
+	l->spilled += p->len;
+	return true;
 }
 
 /*
@@ -282,11 +355,13 @@ static bool stash(struct loop *l, struct client *c, const struct piece *p)
 {
 	struct stashed *s = malloc(sizeof(*s));
 
-	if (!s || !keep(l, index_of(p->buf))) {
+	if (!s)
+		return false;
+	*s = (struct stashed) { .piece = *p };
+	if (!(l->spare < SPARE_LOW ? copy_aside(l, &s->piece) : hold(l, p->buf))) {
 		free(s);
 		return false;
 	}
-	*s = (struct stashed) { .piece = *p };
 	if (!c->conn.stashed++)
 		c->stash_tail = &c->stash;
 	*c->stash_tail = s;
@@ -299,7 +374,7 @@ static void unstash(struct loop *l, struct client *c)
 {
 	struct stashed *s = c->stash;
 
-	unkeep(l, index_of(s->piece.buf));
+	drop(l, s->piece.buf);
 	c->stash = s->next;
 	c->conn.stashed--;
 	free(s);
@@ -494,7 +569,7 @@ static void on_event(struct loop *l, struct client *c, const struct netmap_slot 
 
 static void on_data(struct loop *l, struct client *c, struct netmap_slot *s)
 {
-	struct piece p = { .buf = (struct buf *)(uintptr_t)s->buf_idx };
+	struct piece p = { .buf = buf_of(s->buf_idx) };
 	size_t len;
 	bool ok;
 
@@ -503,8 +578,10 @@ static void on_data(struct loop *l, struct client *c, struct netmap_slot *s)
 	l->in_slot = s->buf_idx;
 	ok = feed(l, c, p);
 	l->in_slot = 0;
-	if (l->refs[s->buf_idx])
+	if (l->refs[s->buf_idx]) {
+		l->spare--;
 		paste_rx_keep(s, paste_buf_pop(l->port->nifp, l->rx));
+	}
 	if (!ok) {
 		l->w->http.stats.starved++;
 		client_close(l, c);
@@ -593,6 +670,7 @@ static int loop_open(struct loop *l, struct worker *w)
 		return worker_fail("epoll", errno);
 	l->tx = NETMAP_TXRING(l->port->nifp, l->port->first_tx_ring);
 	l->rx = NETMAP_RXRING(l->port->nifp, l->port->first_rx_ring);
+	l->spare = l->port->reg.nr_extra_bufs;
 	l->refs = calloc(l->port->reg.nr_memsize / l->rx->nr_buf_size, sizeof(*l->refs));
 	if (!l->refs)
 		return worker_fail("buffers", ENOMEM);

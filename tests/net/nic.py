@@ -212,6 +212,30 @@ def test_unbound():
             t.eq(server.counters()["nics"], 1, "NICs")
 
 
+# The module under another name: what netmap, or a second copy of us, would be.
+ANOTHER = """
+import sys
+name = sys.argv[1].encode()
+module = open("kernel/paste.ko", "rb").read()
+place = module.index(b"paste" + bytes(51))  # struct module's name[56]
+open("/tmp/%s.ko" % sys.argv[1], "wb").write(module[:place] + name + bytes(56 - len(name)) + module[place + 56:])
+"""
+
+
+# [short]
+def test_second_owner():
+    """Where /dev/netmap has an owner already, the module refuses to load; the first one goes on."""
+    guest = t.guest()
+    t.announce("cannot create /dev/netmap .* is netmap loaded")
+    guest.run("python3", "-c", ANOTHER, "pasty")
+    with t.Server() as server:
+        status, output = guest.status("insmod", "/tmp/pasty.ko")
+        t.true(status != 0 and "busy" in output, "insmod: " + output)
+        t.true("pasty" not in guest.run("lsmod"), "the second one is not loaded")
+        t.exchange(2, t.MEGABYTE // 8)
+        t.eq(server.counters()["nics"], 1, "NICs")
+
+
 # [short]
 def test_moved():
     """The device moves to another namespace while attached and under traffic: it is let go of; back again, it serves."""
