@@ -53,7 +53,7 @@ bench:
 	bench/run bench
 
 clean:
-	for d in lib $(PROGRAMS) tests/unit tests/abi; do $(MAKE) -C $$d clean; done
+	for d in lib $(PROGRAMS) tests/unit tests/abi tests/crash; do $(MAKE) -C $$d clean; done
 	rm -rf lab/out bench/out
 
 .PHONY: all guest module install check test demo bench clean

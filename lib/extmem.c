@@ -5,11 +5,9 @@
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "internal.h"
@@ -93,26 +91,6 @@ int nmport_extmem(struct nmport_d *d, void *base, size_t size)
 	return 0;
 }
 
-/* Bytes of a file, or of a device-DAX device, which stat() gives as 0. */
-static off_t file_size(const struct stat *st)
-{
-	unsigned long long size = 0;
-	char path[64];
-	FILE *f;
-
-	if (!S_ISCHR(st->st_mode))
-		return st->st_size;
-	snprintf(path, sizeof(path), "/sys/dev/char/%u:%u/size",
-		 major(st->st_rdev), minor(st->st_rdev));
-	f = fopen(path, "re");
-	if (f) {
-		if (fscanf(f, "%llu", &size) != 1)
-			size = 0;
-		fclose(f);
-	}
-	return (off_t)size;
-}
-
 int nmport_extmem_from_file(struct nmport_d *d, const char *path)
 {
 	struct mapping_cleanup *mc;
@@ -134,7 +112,7 @@ int nmport_extmem_from_file(struct nmport_d *d, const char *path)
 		nmctx_ferror(d->ctx, "cannot stat %s: %s", path, strerror(err));
 		goto close_file;
 	}
-	mc->size = (size_t)file_size(&st);
+	mc->size = (size_t)nmi_file_size(&st);
 	if (!mc->size) {
 		err = EINVAL;
 		nmctx_ferror(d->ctx, "%s is empty: create it with its full size",

@@ -6,6 +6,7 @@
 #ifndef _LIB_INTERNAL_H_
 #define _LIB_INTERNAL_H_
 
+#include <sys/stat.h>
 #include <libnetmap.h>
 
 /* Something to release when a specification is undone, newest first. */
@@ -26,5 +27,8 @@ int nmi_read_number(const char **p, uint64_t max, uint64_t *n);
 
 /* request.c: open the control device; -1 with errno, reported. */
 int nmi_open_device(struct nmctx *ctx);
+
+/* region_file.c: bytes of a file, or of a device-DAX device, which stat() gives as 0. */
+off_t nmi_file_size(const struct stat *st);
 
 #endif /* _LIB_INTERNAL_H_ */

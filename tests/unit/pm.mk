@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Includes lib/pm.c, to try each way to flush.
+pm_test_SRCS := ../../lib/crc32c.c

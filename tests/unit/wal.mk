@@ -1,0 +1,4 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Includes lib/crc32c.c, to try it without the instruction.
+wal_test_SRCS := ../../lib/pm.c ../../lib/wal.c
+wal_test_CFLAGS := -Wl,--wrap=calloc
