@@ -1,0 +1,86 @@
+"""plog: what was acknowledged is in the log after the server, the module or the NVMM's user has gone; in the buffers it arrived in."""
+
+import contextlib
+import random
+import re
+
+import t
+
+PLOG = "apps/plog/plog"
+
+
+class Plog:
+    """A running plog; counters are those of its port."""
+
+    def __init__(self, region, attach="stack:eth0"):
+        self.process = t.Process([PLOG, region] + ([attach] if attach else []))
+        t.eq(self.process.readline().strip(), "plog: serving", "first line")
+
+    def kill(self):
+        self.process.kill(10)
+
+
+def acknowledged(sock, data):
+    """Sends data in pieces until the connection breaks or all is acknowledged; returns how much was."""
+    rng = random.Random(len(data))
+    sent, done, text = 0, 0, b""
+    sock.settimeout(20)
+    with contextlib.suppress(ConnectionError):
+        while done < len(data):
+            if sent < len(data):
+                sent += sock.send(data[sent:sent + rng.randrange(1, 5000)])
+            text += sock.recv(65536)
+            lines = text.split(b"\n")
+            text = lines[-1]
+            if len(lines) > 1:
+                done = int(lines[-2])
+    return done
+
+
+def dump(region):
+    """The log's content, as a checksum of each 64 KiB would be too long: its bytes, by way of a file of the guest."""
+    guest = t.guest()
+    guest.sh("%s --dump %s > /tmp/dump" % (PLOG, region), timeout=60)
+    return bytes.fromhex(guest.run("python3", "-c", "print(open('/tmp/dump', 'rb').read().hex())", timeout=60).strip())
+
+
+def in_place(guest, received):
+    """All of it lies where the NIC wrote it, but for what came before the port number was steered."""
+    counters = dict(re.findall(r"^\s*(\w+)\s+(\d+)", guest.run("apps/pastectl/pastectl", "stats", "stack:plog"), re.M))
+    t.eq(int(counters["rx_in_place"]) + int(counters.get("rx_copied", 0)), received, "payload bytes")
+    t.le(int(counters.get("rx_copied", 0)), received // 20, "payload bytes copied")
+
+
+def survives(region, attach="stack:eth0"):
+    """Three lives of a server, the second after its death in the middle, the third after the module's."""
+    guest = t.guest()
+    log = b""
+    for turn in range(3):
+        data = random.Random(turn).randbytes(300000)
+        plog = Plog(region, attach)
+        try:
+            t.eq(acknowledged(t.connect(), data), len(data), "bytes acknowledged")
+            in_place(guest, len(data))
+        finally:
+            plog.kill()
+        log += data
+        found = dump(region)
+        t.true(found == log, "turn %d: the log has %d bytes, of %d" % (turn, len(found), len(log)))
+        if turn == 1:
+            t.wait_for(lambda: guest.status("rmmod", "paste")[0] == 0, "the module can be removed")
+            guest.run("insmod", "kernel/paste.ko")
+
+
+# [pmem=512M, timeout=180]
+def test_device_dax():
+    """On device-DAX, received in place by the NIC: the log is whole after SIGKILL and module reload."""
+    t.guest().sh("""
+        modprobe -a libnvdimm nfit nd_pmem device_dax dax_pmem
+        ndctl destroy-namespace -f all > /dev/null 2>&1
+        ndctl create-namespace -m devdax -a 4k > /dev/null
+        %s --create /dev/dax0.0
+        """ % PLOG, timeout=60)
+    survives("/dev/dax0.0")
+
+
+t.main()
