@@ -75,8 +75,8 @@
  *	2. Meanwhile flush all of it, then fence: if only the process died, it may
  *	   still be in caches.
  *	3. Clear the refs of dead entries and of second ones of the same key; flush
- *	   them.  They need no fence: they are found again until one of the
- *	   operations above has flushed and fenced its own line.
+ *	   them, fence.  Otherwise, when the first one is deleted, a crash before
+ *	   the commit could leave the second.
  * Only 3 stores anything, and a crash repeats it.
  *
  * Formatting makes the magic 0, then the header and leaf 1 what they have to be,
@@ -644,6 +644,7 @@ static void repair(struct paste_btree *t)
 		return;
 	for (n = FIRST; n; n = next_of(leaf_at(t, n)))
 		drop_superfluous(t, leaf_at(t, n));
+	paste_pm_fence();
 }
 
 static uint64_t now_ns(void)

@@ -35,7 +35,7 @@
 #define KEYS		64
 #define HISTORY		64
 #define STEPS		60
-#define SEEDS		400
+#define SEEDS		1000
 
 struct history {
 	unsigned int n;		/* at least 1 */
@@ -50,6 +50,7 @@ static struct {
 	struct paste_btree *tree;
 	struct history key[KEYS];
 	uint64_t next_ref;
+	unsigned int hot;		/* first of the keys used most */
 	unsigned int in_flight;		/* the key of this operation; KEYS: none */
 	bool formatting;		/* keys are of the tree that goes away */
 	const char *complaint;
@@ -413,6 +414,12 @@ static void delete(unsigned int i)
 	t.in_flight = KEYS;
 }
 
+/* Any key, or one of a few, so that things happen to a key again. */
+static unsigned int some_key(void)
+{
+	return (unsigned int)(rnd(2) ? rnd(KEYS) : t.hot + rnd(4));
+}
+
 /* Neighbouring keys, one after the other. */
 static void run_of(void (*what)(unsigned int i))
 {
@@ -425,14 +432,14 @@ static void run_of(void (*what)(unsigned int i))
 /* A key goes, others take its place, it comes back. */
 static void op_churn(void)
 {
-	unsigned int i = (unsigned int)rnd(KEYS), n = (unsigned int)rnd(3);
+	unsigned int i = some_key(), n = (unsigned int)rnd(3);
 
 	delete(i);
 	while (n--)
 		put((i + 1 + (unsigned int)rnd(4)) % KEYS);
 	put(i);
 	if (rnd(2))
-		delete((unsigned int)rnd(KEYS));
+		delete(some_key());
 }
 
 static void step(void)
@@ -442,9 +449,9 @@ static void step(void)
 	if (!t.tree)
 		op_format();
 	else if (what < 20)
-		put((unsigned int)rnd(KEYS));
+		put(some_key());
 	else if (what < 35)
-		delete((unsigned int)rnd(KEYS));
+		delete(some_key());
 	else if (what < 47)
 		run_of(put);
 	else if (what < 59)
@@ -469,6 +476,7 @@ static const char *run(uint64_t seed)
 	memset(mem, 0, sizeof(mem));
 	t.random = seed * 0x9e3779b97f4a7c15ull;
 	t.in_flight = KEYS;
+	t.hot = (unsigned int)rnd(KEYS - 3);
 	for (i = 0; i < KEYS; i++)
 		committed(i, 0);
 	restart_recorder();

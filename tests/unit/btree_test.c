@@ -93,11 +93,26 @@ static void make(size_t leaves)
 	assert_int_equal(paste_btree_open(t.area, t.len, &t.tree), 0);
 }
 
+static struct paste_btree_stats stats(void)
+{
+	struct paste_btree_stats s;
+
+	paste_btree_stats(t.tree, &s);
+	assert_int_equal(s.leaves + s.leaves_free, t.len / LEAF - 1);
+	return s;
+}
+
+/* What is there and the leaves it takes stay as they are. */
 static void reopen(void)
 {
+	struct paste_btree_stats before = stats(), after;
+
 	paste_btree_close(t.tree);
 	t.tree = NULL;
 	assert_int_equal(paste_btree_open(t.area, t.len, &t.tree), 0);
+	after = stats();
+	assert_int_equal(after.entries, before.entries);
+	assert_int_equal(after.leaves, before.leaves);
 }
 
 static int teardown(void **state)
@@ -108,15 +123,6 @@ static int teardown(void **state)
 	free(t.area);
 	memset(&t, 0, sizeof(t));
 	return 0;
-}
-
-static struct paste_btree_stats stats(void)
-{
-	struct paste_btree_stats s;
-
-	paste_btree_stats(t.tree, &s);
-	assert_int_equal(s.leaves + s.leaves_free, t.len / LEAF - 1);
-	return s;
 }
 
 /* ------------------------------------------------------------------- basics */
@@ -202,6 +208,12 @@ static void cannot_open(void **state)
 	memset(t.area, 0, 8);
 	assert_int_equal(paste_btree_open(t.area, t.len, &none), -EMEDIUMTYPE);
 	assert_ptr_equal(none, &t);
+	/* The end of an area need not be a leaf. */
+	paste_btree_close(t.tree);
+	t.len -= 100;
+	assert_int_equal(paste_btree_format(t.area, t.len), 0);
+	assert_int_equal(paste_btree_open(t.area, t.len, &t.tree), 0);
+	assert_int_equal(stats().leaves_free, 2);
 }
 
 /* -------------------------------------------------------- against a table */
@@ -356,8 +368,39 @@ static void large(void **state)
 		assert_int_equal(s.entries, 0);
 		assert_int_equal(s.leaves, 1);
 		assert_int_equal(s.depth, 1);
+		for (i = 0; i < N; i++)
+			assert_int_equal(paste_btree_insert(t.tree, shuffled(i, N), 1), 0);
+		/* Leaves go and are used again. */
+		for (i = 0; i < N; i++)
+			if (i % 8)
+				assert_int_equal(paste_btree_delete(t.tree, i, NULL), 0);
+		for (i = 0; i < N; i++)
+			assert_int_equal(paste_btree_put(t.tree, shuffled(i, N), 1, NULL), 0);
+		assert_int_equal(stats().entries, N);
+		reopen();
 		teardown(NULL);
 	}
+}
+
+/* A node above the leaves loses its last child while its neighbour is full. */
+static void node_empties(void **state)
+{
+	enum { LEAVES = 65, FULL = 64 };
+	uint64_t i;
+
+	(void)state;
+	make(100);
+	for (i = 0; i < LEAVES * ENTRIES; i++)
+		assert_int_equal(paste_btree_insert(t.tree, 2 * i, 1), 0);
+	assert_int_equal(stats().depth, 2);
+	assert_int_equal(paste_btree_insert(t.tree, 101, 1), 0);
+	assert_int_equal(stats().leaves, LEAVES + 1);
+	while (i-- > (FULL - 1) * ENTRIES)
+		assert_int_equal(paste_btree_delete(t.tree, 2 * i, NULL), 0);
+	assert_int_equal(stats().leaves, FULL);
+	assert_int_equal(stats().depth, 1);
+	assert_int_equal(paste_btree_find(t.tree, 2 * i, NULL), 0);
+	assert_int_equal(paste_btree_find(t.tree, 2 * i + 2, NULL), -ENOENT);
 }
 
 static void full(void **state)
@@ -715,8 +758,9 @@ int main(void)
 #define T(f) cmocka_unit_test_teardown(f, teardown)
 	const struct CMUnitTest tests[] = {
 		T(empty), T(one_entry), T(cannot_open), T(model), T(large),
-		T(full), T(scan_stops), T(few_fences), T(no_memory), T(format),
-		T(superfluous_entries), T(structure_is_protected), T(damaged),
+		T(node_empties), T(full), T(scan_stops), T(few_fences),
+		T(no_memory), T(format), T(superfluous_entries),
+		T(structure_is_protected), T(damaged),
 	};
 
 	return cmocka_run_group_tests_name("btree", tests, NULL, NULL);
