@@ -25,7 +25,7 @@
  * Leaves outside the chain are free, whatever they hold.  Leaf 1 never is.
  *
  * The rule everything rests on: a leaf's entries are those with ref != 0 and a
- * key below the low of the next leaf.  One with a greater key is dead: it is as if
+ * key below the low of the next leaf.  One with another key is dead: it is as if
  * it were not there, and its slot is free.  So one store of a link decides to
  * which leaf entries belong.
  *
