@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * pastectl: look at stack ports, and attach interfaces to them.
+ * pastectl: look at stack ports, attach interfaces to them, make regions.
  *
  * A command is a row of commands[]: a name, a function, its help.  Functions
  * return the exit status: 0, 1 when a request failed (with a sentence on stderr
@@ -17,6 +17,7 @@
 #include <paste.h>
 
 #include "counters.h"
+#include "region.h"
 
 enum { DONE = 0, FAILED = 1, USAGE = 2 };
 
@@ -357,6 +358,13 @@ static int stats(const struct command *c, int argc, char **argv)
 
 static int help(const struct command *c, int argc, char **argv);
 
+static int region(const struct command *c, int argc, char **argv)
+{
+	int status = region_command(argc - 1, argv + 1);
+
+	return status == USAGE ? usage(c, "expected create, show or check, and a path") : status;
+}
+
 static const struct command commands[] = {
 	{ "attach", attach, "stack:IFNAME [--port-id N]",
 	  "Let interface IFNAME deliver into the buffers of a stack port, which an\n"
@@ -376,6 +384,13 @@ static const struct command commands[] = {
 	  "  --interval S   again every S seconds, what moved in between, until the\n"
 	  "                 port is closed\n"
 	  "  --all          also those that have not moved, with their meaning\n" },
+	{ "region", region, "create PATH [--size N] [--log N] [--tree N] [--replace] | show PATH | check PATH",
+	  "Make a file or a device-DAX device a region, show what it is made of, or\n"
+	  "check its log and tree, without changing them.  See paste-region(5).\n"
+	  "  --size N       bytes in all, with K, M, G or T; a device has its own\n"
+	  "  --log N        bytes for the log (4M)\n"
+	  "  --tree N       bytes for the tree (16M)\n"
+	  "  --replace      also if there is something already, which is lost\n" },
 	{ "help", help, "[COMMAND]", "Show this, or the help of a command.\n" },
 };
 

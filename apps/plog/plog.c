@@ -2,10 +2,11 @@
 /*
  * plog: logs what TCP clients send to port 7, durably, in the buffers it arrived in.
  *
- *	plog --create REGION		make a file or device-DAX device a region
  *	plog REGION [stack:eth0]	serve; a line "BYTES\n" tells a client how many of
  *					its bytes are durable
  *	plog --dump REGION		write the log to stdout
+ *
+ * "pastectl region create" makes a file or a device-DAX device a region.
  *
  * Each received slot becomes a record of the log that names buffer, offset and length;
  * the payload is flushed where it lies, never copied.  One fence per poll() makes all of
@@ -219,20 +220,13 @@ static void serve(const char *interface)
 
 int main(int argc, char **argv)
 {
-	struct paste_region_layout layout = { 0 };
-	int e;
-
-	if (argc == 3 && !strcmp(argv[1], "--create")) {
-		e = paste_region_create(argv[2], &layout);
-		if (e)
-			errx(1, "%s: %s", argv[2], paste_region_strerror(e));
-	} else if (argc == 3 && !strcmp(argv[1], "--dump")) {
+	if (argc == 3 && !strcmp(argv[1], "--dump")) {
 		recover(argv[2], stdout);
 	} else if ((argc == 2 || argc == 3) && argv[1][0] != '-') {
 		recover(argv[1], NULL);
 		serve(argv[2]);
 	} else {
-		fputs("usage: plog --create REGION | --dump REGION | REGION [stack:IFNAME]\n", stderr);
+		fputs("usage: plog REGION [stack:IFNAME] | --dump REGION\n", stderr);
 		return 2;
 	}
 	return 0;

@@ -78,9 +78,12 @@ def test_device_dax():
         modprobe -a libnvdimm nfit nd_pmem device_dax dax_pmem
         ndctl destroy-namespace -f all > /dev/null 2>&1
         ndctl create-namespace -m devdax -a 4k > /dev/null
-        %s --create /dev/dax0.0
-        """ % PLOG, timeout=60)
+        apps/pastectl/pastectl region create /dev/dax0.0
+        apps/pastectl/pastectl region show /dev/dax0.0 | grep -q 'flushed stores are durable'
+        """, timeout=60)
     survives("/dev/dax0.0")
+    said = t.guest().run("apps/pastectl/pastectl", "region", "check", "/dev/dax0.0")
+    t.true(re.search(r"^log +\d+ messages, \d+ pieces, 900000 bytes$", said, re.M), "region check: " + said)
 
 
 t.main()

@@ -229,7 +229,7 @@ def test_second_owner():
     t.announce("cannot create /dev/netmap .* is netmap loaded")
     guest.run("python3", "-c", ANOTHER, "pasty")
     with t.Server() as server:
-        status, output = guest.status("insmod", "/tmp/pasty.ko")
+        status, output = guest.status("sh", "-c", "insmod /tmp/pasty.ko 2>&1")
         t.true(status != 0 and "busy" in output, "insmod: " + output)
         t.true("pasty" not in guest.run("lsmod"), "the second one is not loaded")
         t.exchange(2, t.MEGABYTE // 8)
