@@ -215,10 +215,10 @@ def test_unbound():
 # The module under another name: what netmap, or a second copy of us, would be.
 ANOTHER = """
 import sys
-name = sys.argv[1].encode()
 module = open("kernel/paste.ko", "rb").read()
-place = module.index(b"paste" + bytes(51))  # struct module's name[56]
-open("/tmp/%s.ko" % sys.argv[1], "wb").write(module[:place] + name + bytes(56 - len(name)) + module[place + 56:])
+# Every "paste" padded with zeros: struct module's name[56], whichever section comes first.
+other = module.replace(b"paste" + bytes(51), sys.argv[1].encode() + bytes(51))
+open("/tmp/%s.ko" % sys.argv[1], "wb").write(other)
 """
 
 
