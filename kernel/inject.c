@@ -24,6 +24,7 @@
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
 #include <net/gro.h>
+#include <net/ip6_checksum.h>
 
 #include "compat.h"
 #include "nic.h"
@@ -46,47 +47,74 @@ struct burst {
 	u32 place[64];		/* buffers injected in place */
 };
 
-/*
- * Length of Ethernet, IP and TCP headers at @p, of which @len bytes are readable; 0 for
- * anything that is not TCP with payload behind them (there may be padding).
- */
-static u32 header_len(const u8 *p, u32 len)
+/* Where things are in a frame: offsets in bytes from its start. */
+struct headers {
+	u32 ip;
+	u32 tcp;
+	u32 payload;	/* 0: not TCP with payload behind the headers */
+	u32 end;	/* of the IP packet; there may be padding behind it */
+	bool v6;
+};
+
+/* Reads the headers at @p, of which @len bytes are readable. */
+static void read_headers(const u8 *p, u32 len, struct headers *h)
 {
 	__be16 proto = ((const struct ethhdr *)p)->h_proto;
-	u32 l = ETH_HLEN, end;
 
+	h->payload = 0;
+	h->ip = ETH_HLEN;
 	if (proto == htons(ETH_P_8021Q)) {
-		if (len < l + VLAN_HLEN)
-			return 0;
+		if (len < h->ip + VLAN_HLEN)
+			return;
 		proto = ((const struct vlan_ethhdr *)p)->h_vlan_encapsulated_proto;
-		l += VLAN_HLEN;
+		h->ip += VLAN_HLEN;
 	}
+	h->v6 = proto == htons(ETH_P_IPV6);
 	if (proto == htons(ETH_P_IP)) {
-		const struct iphdr *ip = (const void *)(p + l);
+		const struct iphdr *ip = (const void *)(p + h->ip);
 
-		if (len < l + sizeof(*ip) || ip->protocol != IPPROTO_TCP ||
-		    ip_is_fragment(ip))
-			return 0;
-		if (ip->ihl < 5)
-			return 0;
-		end = l + ntohs(ip->tot_len);
-		l += ip->ihl * 4;
-	} else if (proto == htons(ETH_P_IPV6)) {
-		const struct ipv6hdr *ip6 = (const void *)(p + l);
+		if (len < h->ip + sizeof(*ip) || ip->protocol != IPPROTO_TCP ||
+		    ip_is_fragment(ip) || ip->ihl < 5)
+			return;
+		h->end = h->ip + ntohs(ip->tot_len);
+		h->tcp = h->ip + ip->ihl * 4;
+	} else if (h->v6) {
+		const struct ipv6hdr *ip6 = (const void *)(p + h->ip);
 
-		if (len < l + sizeof(*ip6) || ip6->nexthdr != IPPROTO_TCP)
-			return 0;
-		l += sizeof(*ip6);
-		end = l + ntohs(ip6->payload_len);
+		if (len < h->ip + sizeof(*ip6) || ip6->nexthdr != IPPROTO_TCP)
+			return;
+		h->tcp = h->ip + sizeof(*ip6);
+		h->end = h->tcp + ntohs(ip6->payload_len);
 	} else {
-		return 0;
+		return;
 	}
-	if (len < l + sizeof(struct tcphdr))
-		return 0;
-	if (((const struct tcphdr *)(p + l))->doff < 5)
-		return 0;
-	l += ((const struct tcphdr *)(p + l))->doff * 4;
-	return l < end && l <= len ? l : 0;
+	if (len < h->tcp + sizeof(struct tcphdr))
+		return;
+	len = min(len, h->end - 1);	/* at least a byte of payload */
+	if (((const struct tcphdr *)(p + h->tcp))->doff >= 5 &&
+	    h->tcp + ((const struct tcphdr *)(p + h->tcp))->doff * 4 <= len)
+		h->payload = h->tcp + ((const struct tcphdr *)(p + h->tcp))->doff * 4;
+}
+
+/*
+ * The verdict a NIC would have given, which AF_XDP does not pass on: here all bytes lie in
+ * one piece, which is cheaper than TCP's own way over header and fragment.  @p: headers in
+ * kernel memory; @data: the frame.  A wrong sum is left to TCP, which counts it.
+ */
+static bool checksum_is_right(const u8 *p, const u8 *data, const struct headers *h)
+{
+	u32 len = h->end - h->tcp;
+	__wsum sum = csum_partial(data + h->tcp, len, 0);
+
+	if (h->v6) {
+		const struct ipv6hdr *ip6 = (const void *)(p + h->ip);
+
+		return !csum_ipv6_magic(&ip6->saddr, &ip6->daddr, len, IPPROTO_TCP, sum);
+	} else {
+		const struct iphdr *ip = (const void *)(p + h->ip);
+
+		return !csum_tcpudp_magic(ip->saddr, ip->daddr, len, IPPROTO_TCP, sum);
+	}
 }
 
 /* Takes the next descriptor; false for one that names nothing we gave the NIC. */
@@ -145,26 +173,31 @@ static struct sk_buff *place_frame(struct burst *b, const struct frame *f)
 	struct pst_bufs *bufs = q->ring->pool.bufs;
 	struct page *page = bufs->page[f->buf];
 	struct sk_buff *skb;
-	u32 head = min_t(u32, f->len, HEAD_MAX), hlen;
+	u32 head = min_t(u32, f->len, HEAD_MAX);
+	const u8 *data = frame_data(q, f);
+	struct headers h;
 
 	skb = napi_alloc_skb(&q->napi, HEAD_ROOM);
 	if (unlikely(!skb))
 		return NULL;
-	skb_put_data(skb, frame_data(q, f), head);
-	hlen = header_len(skb->data, head);
-	if (!hlen) {
+	skb_put_data(skb, data, head);
+	read_headers(skb->data, head, &h);
+	if (!h.payload) {
 		if (head == f->len)
 			return skb;	/* that was all of it */
 		kfree_skb(skb);
 		return NULL;
 	}
+	if (likely(h.end <= f->len) && checksum_is_right(skb->data, data, &h))
+		skb->ip_summed = CHECKSUM_UNNECESSARY;
 	/* Give back to the fragment what is payload. */
-	__skb_trim(skb, hlen);
+	__skb_trim(skb, h.payload);
 	get_page(page);
 	/* The page is the application's and accounted to it: the socket pays for
 	 * the payload only, and TCP stays on its fast path more often.
 	 */
-	skb_add_rx_frag(skb, 0, page, f->off + hlen, f->len - hlen, f->len - hlen);
+	skb_add_rx_frag(skb, 0, page, f->off + h.payload, f->len - h.payload,
+			f->len - h.payload);
 	pst_buf_to_stack(bufs, f->buf);
 	b->place[b->n++] = f->buf;
 	q->ring->c.nic_in_place++;

@@ -85,6 +85,12 @@ def test_requests_reordered():
     from_router(REORDER)
 
 
+# [short]
+def test_requests_corrupted():
+    """One bit of 2 % of what the NIC receives is wrong: no checksum lets it pass."""
+    from_router("corrupt 2%")
+
+
 def test_everything_both_ways():
     """Loss, duplicates and reordering together, in both directions."""
     how = "delay 2ms reorder 75% 25% loss 2% duplicate 2%"

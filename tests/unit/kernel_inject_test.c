@@ -50,13 +50,44 @@ static void make_frame(u32 what, u32 ip_words, u32 tcp_words, u32 payload)
 static u32 headers_of(u32 len)
 {
 	u8 *mem = malloc(len + 2), *p = mem + 2;	/* as aligned as an skb's */
-	u32 l;
+	struct headers h;
 
 	assert_non_null(mem);
 	memcpy(p, frame, len);
-	l = header_len(p, len);
+	read_headers(p, len, &h);
 	free(mem);
-	return l;
+	return h.payload;
+}
+
+/* With and without the right checksum, of lengths odd and even; padding does not count. */
+static void checksums(void **state)
+{
+	static const u32 kinds[] = { V4, V6, V4 | VLAN, V6 | VLAN };
+	static u8 mem[2 + HEAD_MAX] __attribute__((aligned(4)));
+	u8 *head = mem + 2;	/* as aligned as an skb's */
+	struct headers h;
+	__wsum sum;
+	u32 k, len;
+
+	for (k = 0; k < ARRAY_SIZE(kinds); k++)
+		for (len = 1; len < 1400; len += 13) {
+			u32 ips = kinds[k] & V4 ? 12 : 8;	/* where the addresses are */
+			u8 *check;
+
+			make_frame(kinds[k], 5, 8, len);
+			check = frame + l3 + 16;
+			memset(check, 0, 2);
+			sum = csum_partial(frame + l2 + ips, l3 - l2 - ips, 0);
+			sum = csum_partial(frame + l3, end - l3, sum);
+			*(__sum16 *)check = csum_fold(sum + htons(end - l3) + htons(IPPROTO_TCP));
+			memset(frame + end, 0xa5, 6);
+			memcpy(head, frame, HEAD_MAX);
+			read_headers(head, HEAD_MAX, &h);
+			assert_int_equal(h.end, end);
+			assert_true(checksum_is_right(head, frame, &h));
+			frame[l3 + rnd(end - l3)] ^= 1 << rnd(8);
+			assert_false(checksum_is_right(head, frame, &h));
+		}
 }
 
 static void well_formed(void **state)
@@ -445,7 +476,7 @@ int main(void)
 #define I(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(well_formed), T(truncated), T(no_payload), T(fragments), T(other_protocols),
-		T(lengths), T(noise),
+		T(lengths), T(noise), T(checksums),
 		I(in_place), I(copied), I(bad_descriptors), I(twice), I(no_memory), I(merging),
 		I(budget),
 	};

@@ -31,6 +31,7 @@ struct sk_buff {
 	struct net_device *dev;
 	__be16 protocol;
 	u16 queue;
+	u8 ip_summed;		/* CHECKSUM_* */
 	bool redirected;
 	u8 *head, *data;	/* linear part */
 	u32 len, size;		/* with the fragment; of the memory at head */
@@ -38,6 +39,8 @@ struct sk_buff {
 	u32 frag_off, frag_len;
 };
 
+#define CHECKSUM_NONE		0
+#define CHECKSUM_UNNECESSARY	1
 #define NET_IP_ALIGN	2	/* so that every header is aligned */
 
 struct sk_buff *napi_alloc_skb(struct napi_struct *napi, u32 size);
