@@ -74,7 +74,9 @@ int paste_detach(int fd, const char *name);
 
 /*
  * From now on the bytes of TCP socket @sockfd come and go by slots of the first
- * ring that @fd has bound.  What has arrived already is delivered first.  The
+ * ring that @fd has bound.  What has arrived already is delivered first.  A listening
+ * socket: its connections are accepted by poll() and come as events, see
+ * paste_rx_accepted().  The
  * connection ends with close(sockfd), as ever.
  * Errors: EBADF no such fd; ENOTSOCK; EPROTONOSUPPORT not TCP; ENOTCONN not
  * connected; EBUSY registered already, or owned by something else in the kernel;
@@ -121,6 +123,18 @@ static inline struct netmap_slot *paste_rx_first(struct netmap_ring *ring)
 static inline int paste_rx_is_event(const struct netmap_slot *slot)
 {
 	return slot->flags & NS_PST_EVENT;
+}
+
+/*
+ * The connection that slot->fd is, if the slot tells of a new one, else NULL.  Valid as
+ * payload is.
+ */
+static inline const struct nm_pst_accepted *
+paste_rx_accepted(const struct netmap_ring *ring, const struct netmap_slot *slot)
+{
+	if (!(slot->flags & NS_PST_EVENT) || !(slot->flags & NS_PST_ACCEPT))
+		return NULL;
+	return (const void *)(NETMAP_BUF(ring, slot->buf_idx) + slot->offset);
 }
 
 /*
@@ -264,6 +278,18 @@ static inline int paste_tx_shut(struct netmap_ring *ring, int sockfd)
 	if (nm_ring_empty(ring))
 		return -EAGAIN;
 	paste_tx_push(ring, sockfd, ring->slot[ring->head].buf_idx, 0, 0, NS_PST_SHUT);
+	return 0;
+}
+
+/*
+ * Close @sockfd behind everything sent so far, at the next sync; nothing is lost, and no slot
+ * names it any more.  Returns 0, or -EAGAIN when the ring is full.
+ */
+static inline int paste_tx_close(struct netmap_ring *ring, int sockfd)
+{
+	if (nm_ring_empty(ring))
+		return -EAGAIN;
+	paste_tx_push(ring, sockfd, ring->slot[ring->head].buf_idx, 0, 0, NS_PST_CLOSE);
 	return 0;
 }
 

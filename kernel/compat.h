@@ -140,27 +140,30 @@ static inline bool pst_sock_validates(const struct sock *sk)
 
 /*
  * Hands pages to TCP, by reference.  Socket locked; never blocks.  The number of
- * bytes taken, or an error if none were.
+ * bytes taken, or an error if none were.  @more: what follows is to go with the last of them.
  */
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
-static inline int pst_send_pages(struct sock *sk, struct bio_vec *bv, u32 n, size_t bytes)
+static inline int pst_send_pages(struct sock *sk, struct bio_vec *bv, u32 n, size_t bytes,
+				 bool more)
 {
 	struct msghdr msg = {
-		.msg_flags = MSG_SPLICE_PAGES | MSG_DONTWAIT | MSG_NOSIGNAL,
+		.msg_flags = MSG_SPLICE_PAGES | MSG_DONTWAIT | MSG_NOSIGNAL |
+			     (more ? MSG_MORE : 0),
 	};
 
 	iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, bv, n, bytes);
 	return tcp_sendmsg_locked(sk, &msg, bytes);
 }
 #else
-static inline int pst_send_pages(struct sock *sk, struct bio_vec *bv, u32 n, size_t bytes)
+static inline int pst_send_pages(struct sock *sk, struct bio_vec *bv, u32 n, size_t bytes,
+				 bool more)
 {
 	size_t sent = 0;
 	u32 i;
 
 	for (i = 0; i < n; i++) {
 		int flags = MSG_DONTWAIT | MSG_NOSIGNAL |
-			    (i + 1 < n ? MSG_MORE | MSG_SENDPAGE_NOTLAST : 0);
+			    (i + 1 < n ? MSG_MORE | MSG_SENDPAGE_NOTLAST : more ? MSG_MORE : 0);
 		int r = kernel_sendpage_locked(sk, bv[i].bv_page, bv[i].bv_offset,
 					       bv[i].bv_len, flags);
 

@@ -20,6 +20,7 @@
 #include "port.h"
 #include "region.h"
 #include "ring.h"
+#include "stack.h"
 
 static int nm_dev_open(struct inode *inode, struct file *file)
 {
@@ -61,8 +62,11 @@ static int sync_tx(struct pst_file *pf, struct pst_port *port)
 	int err = 0;
 	u32 i;
 
-	for (i = pf->tx_first; i < pf->tx_end; i++)
+	for (i = pf->tx_first; i < pf->tx_end; i++) {
 		err = pst_ring_txsync(&port->ring[i]) ?: err;
+		if (unlikely(!list_empty(&port->ring[i].closing)))
+			pst_close(&port->ring[i]);
+	}
 	return err;
 }
 
@@ -71,8 +75,13 @@ static int sync_rx(struct pst_file *pf, struct pst_port *port, bool busy_poll)
 	int err = 0;
 	u32 i;
 
-	for (i = pf->rx_first; i < pf->rx_end; i++)
+	for (i = pf->rx_first; i < pf->rx_end; i++) {
 		err = pst_ring_rxsync(&port->ring[i], busy_poll) ?: err;
+		/* Connections that this sync has brought are shown by the same call. */
+		if (unlikely(!list_empty(&port->ring[i].acceptable)) &&
+		    pst_accept(&port->ring[i]))
+			err = pst_ring_rxsync(&port->ring[i], false) ?: err;
+	}
 	return err;
 }
 

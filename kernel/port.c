@@ -35,7 +35,7 @@
  * may still come to us:
  *   1. out of the list        no new user
  *   2. NICs detached          no injected packets, no wakeups from AF_XDP
- *   3. sockets unregistered   no upcalls
+ *   3. sockets unregistered   no upcalls; listeners first
  *   4. housekeeping stopped   no context of ours
  *   5. memory freed           pages the stack still refers to live on
  */
@@ -200,11 +200,15 @@ static void housekeeping(struct work_struct *work)
 	bool again = false;
 	u32 i;
 
-	for (i = 0; i < port->nrings; i++)
+	for (i = 0; i < port->nrings; i++) {
 		again |= look_after(&port->ring[i], stall);
+		if (pst_ring_has_errands(&port->ring[i]))
+			pst_ring_wake(&port->ring[i]);
+	}
 	if (mutex_trylock(&port->mutex)) {
 		pst_nic_sweep(port);
 		pst_stack_sweep(port);
+		pst_listeners_sweep(port);
 		mutex_unlock(&port->mutex);
 	} else {
 		again = true;
@@ -284,6 +288,7 @@ static void port_destroy(struct pst_port *port)
 {
 	mutex_lock(&port->mutex);
 	pst_nic_detach_all(port);
+	pst_listeners_unregister_all(port);
 	pst_stack_unregister_all(port);
 	mutex_unlock(&port->mutex);
 	cancel_delayed_work_sync(&port->housekeeping);
@@ -327,6 +332,7 @@ static struct pst_port *port_create(const char *name, const struct pst_port_conf
 	port->opens = 1;
 	mutex_init(&port->mutex);
 	INIT_LIST_HEAD(&port->nics);
+	INIT_LIST_HEAD(&port->listeners);
 	xa_init(&port->socks);
 	INIT_DELAYED_WORK(&port->housekeeping, housekeeping);
 	port->tx_slots = cfg->tx_slots;

@@ -28,9 +28,10 @@ struct pst_port {
 	struct pst_region *region;
 	u32 tx_slots, rx_slots;
 	struct list_head nics;		/* struct pst_nic, under mutex */
+	struct list_head listeners;	/* struct pst_listener, under mutex */
 	struct pst_nic __rcu *first_nic;	/* whose packets are batched */
 	u32 nnics;
-	u32 nsocks;			/* under mutex */
+	u32 nsocks;			/* with listeners, under mutex */
 	struct xarray socks;		/* fd -> pst_sock; read under RCU */
 	u32 *steer;			/* [65536] registered sockets by local port */
 	struct delayed_work housekeeping;

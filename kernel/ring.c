@@ -52,6 +52,8 @@ int pst_ring_init(struct pst_ring *ring, struct pst_port *port, u16 id)
 	spin_lock_init(&ring->lock);
 	INIT_LIST_HEAD(&ring->waiting);
 	INIT_LIST_HEAD(&ring->writable);
+	INIT_LIST_HEAD(&ring->acceptable);
+	INIT_LIST_HEAD(&ring->closing);
 	INIT_LIST_HEAD(&ring->nicqs);
 	kring_init(&ring->tx, tx, port->tx_slots, id, 0,
 		   region->buf_ofs - pst_region_offset(region, tx));

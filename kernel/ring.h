@@ -49,7 +49,7 @@ struct pst_ring {
 	struct task_struct *owner;	/* in a sync that has not published yet */
 
 	/*
-	 * lock: the unpublished part of the RX ring, the pool, the two lists.
+	 * lock: the unpublished part of the RX ring, the pool, the lists.
 	 * Taken with bottom halves off, inside socket locks; nothing but the
 	 * region's free list is locked inside it.
 	 */
@@ -57,6 +57,8 @@ struct pst_ring {
 	struct pst_pool pool;
 	struct list_head waiting;	/* sockets with undelivered data */
 	struct list_head writable;	/* sockets whose queue may move on */
+	struct list_head acceptable;	/* listeners somebody has connected to */
+	struct list_head closing;	/* sockets whose descriptor is to be closed */
 
 	struct pst_kring rx;
 	struct pst_sock **rx_sock;	/* [rx.n] whose data an unpublished slot has */
@@ -106,6 +108,12 @@ static inline u32 pst_ring_room(const struct pst_ring *ring)
 	u32 room = pst_ring_event_room(ring);
 
 	return room > ring->event_slots ? room - ring->event_slots : 0;
+}
+
+/* Descriptors to be made or closed by the application's next sync. */
+static inline bool pst_ring_has_errands(const struct pst_ring *ring)
+{
+	return unlikely(!list_empty(&ring->acceptable) || !list_empty(&ring->closing));
 }
 
 static inline u32 pst_kring_next(const struct pst_kring *k, u32 i)

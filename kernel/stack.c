@@ -33,6 +33,7 @@ void pst_sock_put(struct pst_sock *ps)
 	if (!refcount_dec_and_test(&ps->ref))
 		return;
 	kfree(ps->txq);
+	pst_owner_destroy(&ps->owner);
 	sock_put(ps->sk);
 	kfree_rcu(ps, rcu);
 }
@@ -97,7 +98,7 @@ static void on_write_space(struct sock *sk)
 }
 
 /*
- * As TCP sees it we are an upper layer protocol, like kTLS: then a registered socket
+ * As TCP sees it we are an upper layer protocol, like kTLS: then a registered connection
  * cannot become a listener, whose children would inherit our callbacks, no other upper
  * layer gets in, and ss shows who has the socket.  It cannot be asked for by name.
  */
@@ -172,6 +173,10 @@ static void unregister(struct pst_sock *ps)
 		list_del(&ps->write_node);
 		pst_sock_put(ps);
 	}
+	if (!list_empty(&ps->close_node)) {
+		list_del_init(&ps->close_node);
+		pst_sock_put(ps);
+	}
 	spin_unlock_bh(&ring->lock);
 
 	pst_nic_unsteer(ps->port, ps->lport);
@@ -199,6 +204,8 @@ void pst_stack_sweep(struct pst_port *port)
 		} else if (ps->sk->sk_state == TCP_CLOSE && pst_txq_len(ps)) {
 			lock_sock(ps->sk);	/* reset: what waits goes nowhere */
 			pst_txq_drop(ps);
+			if (test_bit(PST_SOCK_CLOSING, &ps->flags))
+				pst_sock_close(ps);
 			release_sock(ps->sk);
 		}
 	}
@@ -211,6 +218,14 @@ void pst_stack_unregister_all(struct pst_port *port)
 
 	lockdep_assert_held(&port->mutex);
 	xa_for_each(&port->socks, fd, ps)
+		forget(port, ps);
+}
+
+/* As if the application had closed it.  Under port->mutex. */
+void pst_stack_forget(struct pst_port *port, struct pst_sock *ps)
+{
+	lockdep_assert_held(&port->mutex);
+	if (xa_load(&port->socks, ps->fd) == ps)
 		forget(port, ps);
 }
 
@@ -258,34 +273,30 @@ out:
 }
 
 /*
- * Registers the caller's @fd with @ring.
- * -EBADF, -ENOTSOCK; -EPROTONOSUPPORT: not TCP; -ENOTCONN: not connected, or
- * listening; -EBUSY: registered already, or somebody else's (kTLS, sockmap); -EXDEV:
- * of another network namespace than the port; -ENOMEM.
+ * Registers @sk, which is @fd in the caller's table; @is_new: the application is to be told.
+ * -ENOTCONN: not connected; -EBUSY: registered already, or somebody else's (kTLS, sockmap);
+ * -ENOMEM, -ENOSPC.
  */
-int pst_stack_register(struct pst_port *port, struct pst_ring *ring, int fd)
+int pst_stack_add(struct pst_port *port, struct pst_ring *ring, struct sock *sk, int fd,
+		  bool is_new)
 {
 	struct pst_sock *ps, *old;
-	struct socket *sock;
 	int err;
 
 	lockdep_assert_held(&port->mutex);
-	sock = sockfd_lookup(fd, &err);
-	if (!sock)
-		return err;
-	err = check_kind(port, sock->sk);
-	if (err)
-		goto out_sock;
-	err = -ENOMEM;
 	ps = kzalloc(sizeof(*ps), GFP_KERNEL_ACCOUNT);
 	if (!ps)
-		goto out_sock;
-	ps->sk = sock->sk;
+		return -ENOMEM;
+	ps->sk = sk;
 	sock_hold(ps->sk);
 	ps->port = port;
 	ps->ring = ring;
 	ps->fd = fd;
+	pst_owner_init(&ps->owner);
+	INIT_LIST_HEAD(&ps->close_node);
 	refcount_set(&ps->ref, 1);
+	if (is_new)
+		set_bit(PST_SOCK_NEW, &ps->flags);
 
 	old = xa_load(&port->socks, fd);
 	if (old && pst_sock_dead(old)) {
@@ -306,7 +317,6 @@ int pst_stack_register(struct pst_port *port, struct pst_ring *ring, int fd)
 	xa_store(&port->socks, fd, ps, GFP_KERNEL_ACCOUNT);
 	port->nsocks++;
 	pst_port_attend(port);	/* starts the sweep */
-	sockfd_put(sock);
 	return 0;
 
 err_unsteer:
@@ -315,7 +325,28 @@ err_release:
 	xa_release(&port->socks, fd);
 err_put:
 	pst_sock_put(ps);
-out_sock:
+	return err;
+}
+
+/*
+ * Registers the caller's @fd, connected or listening, with @ring.
+ * -EBADF, -ENOTSOCK; -EPROTONOSUPPORT: not TCP; -EXDEV: of another network namespace
+ * than the port; and those of pst_stack_add().
+ */
+int pst_stack_register(struct pst_port *port, struct pst_ring *ring, int fd)
+{
+	struct socket *sock;
+	int err;
+
+	lockdep_assert_held(&port->mutex);
+	sock = sockfd_lookup(fd, &err);
+	if (!sock)
+		return err;
+	err = check_kind(port, sock->sk);
+	if (!err)
+		err = sock->sk->sk_state == TCP_LISTEN ?
+		      pst_listener_register(port, ring, sock->sk, fd) :
+		      pst_stack_add(port, ring, sock->sk, fd, false);
 	sockfd_put(sock);
 	return err;
 }

@@ -22,6 +22,7 @@ struct pst_txq_entry {
 	u16 len;
 	bool keep;	/* cited: stays with the application */
 	bool shut;	/* shut sending down after it */
+	bool close;	/* and close the connection; then shut is set as well */
 };
 
 struct pst_txq {
@@ -38,7 +39,15 @@ enum {
 	PST_SOCK_CONGESTED,	/* something waits outside TCP */
 	PST_SOCK_CONG_TOLD,	/* and the application knows */
 	PST_SOCK_PAUSED,	/* the application wants nothing of it now */
+	PST_SOCK_NEW,		/* accepted, and the application does not know yet */
+	PST_SOCK_CLOSING,	/* the application wants nothing of it any more */
 	PST_SOCK_GONE,		/* unregistered */
+};
+
+/* The process, and its table of descriptors, in which a number means something. */
+struct pst_owner {
+	struct pid *tgid;	/* reference held */
+	struct files_struct *files;
 };
 
 struct pst_sock {
@@ -46,6 +55,7 @@ struct pst_sock {
 	struct pst_port *port;
 	struct pst_ring *ring;	/* fixed at registration */
 	int fd;			/* number in the table of whoever registered it */
+	struct pst_owner owner;	/* of @fd */
 	__be16 lport;		/* steered to us by the NICs while registered */
 	refcount_t ref;		/* one for registration, one per user of a pointer */
 	struct rcu_head rcu;
@@ -55,6 +65,7 @@ struct pst_sock {
 	unsigned long flags;
 	struct list_head wait_node;	/* ring->waiting, under ring->lock */
 	struct list_head write_node;	/* ring->writable, under ring->lock */
+	struct list_head close_node;	/* ring->closing, under ring->lock; or empty */
 	struct pst_txq *txq;		/* under the socket lock; NULL until needed */
 	u64 held_in;	/* TX sync that held a slot back: later ones may not pass */
 
@@ -65,10 +76,23 @@ struct pst_sock {
 };
 
 int pst_stack_register(struct pst_port *port, struct pst_ring *ring, int fd);
+int pst_stack_add(struct pst_port *port, struct pst_ring *ring, struct sock *sk, int fd,
+		  bool is_new);
+void pst_stack_forget(struct pst_port *port, struct pst_sock *ps);
 void pst_stack_unregister_all(struct pst_port *port);
 void pst_stack_sweep(struct pst_port *port);
 struct pst_sock *pst_stack_find(struct pst_port *port, int fd);
 void pst_sock_put(struct pst_sock *ps);
+
+/* accept.c */
+void pst_owner_init(struct pst_owner *owner);
+void pst_owner_destroy(struct pst_owner *owner);
+int pst_listener_register(struct pst_port *port, struct pst_ring *ring, struct sock *sk, int fd);
+void pst_listeners_sweep(struct pst_port *port);
+void pst_listeners_unregister_all(struct pst_port *port);
+bool pst_accept(struct pst_ring *ring);
+void pst_sock_close(struct pst_sock *ps);
+void pst_close(struct pst_ring *ring);
 
 /* stack_rx.c */
 void pst_sock_drain(struct pst_sock *ps);

@@ -18,6 +18,7 @@
  * is dropped after TCP has acknowledged it.
  */
 #include <linux/skbuff.h>
+#include <net/ipv6.h>
 #include <net/tcp.h>
 
 #include "port.h"
@@ -56,7 +57,6 @@ static bool may_put(struct pst_sock *ps)
 	return true;
 }
 
-/* Copies @len bytes of @skb at @off into as many buffers as it takes. */
 /* Into persistent memory the copy goes past the caches: a fence makes it durable. */
 static int copy_out(const struct pst_bufs *bufs, const struct sk_buff *skb, u32 off,
 		    void *to, u32 len)
@@ -75,6 +75,7 @@ static int copy_out(const struct pst_bufs *bufs, const struct sk_buff *skb, u32 
 	return 0;
 }
 
+/* Copies @len bytes of @skb at @off into as many buffers as it takes. */
 static u32 take_copy(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u32 len)
 {
 	struct pst_ring *ring = ps->ring;
@@ -267,6 +268,59 @@ static void tell_end(struct pst_sock *ps)
 		set_bit(PST_SOCK_ERR_TOLD, &ps->flags);
 }
 
+/* Who it is that connected, as accept() tells. */
+static void fill_accepted(struct nm_pst_accepted *a, const struct sock *sk)
+{
+	union {
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} peer = { };
+
+	BUILD_BUG_ON(sizeof(peer) != sizeof(a->peer));
+#if IS_ENABLED(CONFIG_IPV6)
+	if (sk->sk_family == AF_INET6) {
+		peer.in6.sin6_family = AF_INET6;
+		peer.in6.sin6_port = inet_sk(sk)->inet_dport;
+		peer.in6.sin6_addr = sk->sk_v6_daddr;
+		peer.in6.sin6_scope_id = ipv6_iface_scope_id(&sk->sk_v6_daddr,
+							     sk->sk_bound_dev_if);
+	}
+#endif
+	if (sk->sk_family == AF_INET) {
+		peer.in.sin_family = AF_INET;
+		peer.in.sin_port = inet_sk(sk)->inet_dport;
+		peer.in.sin_addr.s_addr = inet_sk(sk)->inet_daddr;
+	}
+	a->local_port = inet_sk(sk)->inet_sport;
+	a->addrlen = sk->sk_family == AF_INET6 ? sizeof(peer.in6) : sizeof(peer.in);
+	memcpy(a->peer, &peer, sizeof(a->peer));
+}
+
+/* The first slot of a connection that was accepted; false: it has to wait. */
+static bool tell_new(struct pst_sock *ps)
+{
+	struct pst_ring *ring = ps->ring;
+	struct pst_bufs *bufs = ring->pool.bufs;
+	u32 buf = PST_BUF_NONE;
+
+	spin_lock_bh(&ring->lock);
+	if (may_put(ps)) {
+		buf = pst_buf_take(&ring->pool);
+		if (buf == PST_BUF_NONE)
+			pst_sock_wait(ps);
+	}
+	if (buf != PST_BUF_NONE) {
+		fill_accepted(pst_buf_addr(bufs, buf), ps->sk);
+		pst_buf_show(bufs, buf);
+		pst_ring_put(ring, ps, buf, 0, sizeof(struct nm_pst_accepted),
+			     NS_PST_EVENT | NS_PST_ACCEPT);
+		ring->c.rx_events++;
+		clear_bit(PST_SOCK_NEW, &ps->flags);
+	}
+	spin_unlock_bh(&ring->lock);
+	return buf != PST_BUF_NONE;
+}
+
 /* What the application knows of congestion, brought up to date. */
 static void tell_congestion(struct pst_sock *ps)
 {
@@ -281,7 +335,8 @@ static void tell_congestion(struct pst_sock *ps)
 /* Tells what pst_sock_tell() has found there is to tell.  Socket locked. */
 void __pst_sock_tell(struct pst_sock *ps)
 {
-	if (pst_sock_dead(ps))	/* pst_ring_forget() may have been there already */
+	/* pst_ring_forget() may have been there already; a new one is told of first. */
+	if (pst_sock_dead(ps) || ps->flags & (BIT(PST_SOCK_CLOSING) | BIT(PST_SOCK_NEW)))
 		return;
 	tell_congestion(ps);
 	if (ps->err || (ps->sk->sk_shutdown & RCV_SHUTDOWN))
@@ -295,7 +350,9 @@ void pst_sock_drain(struct pst_sock *ps)
 	struct sock *sk = ps->sk;
 
 	/* The registered application has closed it: nobody to deliver to. */
-	if (unlikely(sock_flag(sk, SOCK_DEAD)))
+	if (unlikely(sock_flag(sk, SOCK_DEAD) || test_bit(PST_SOCK_CLOSING, &ps->flags)))
+		return;
+	if (unlikely(test_bit(PST_SOCK_NEW, &ps->flags)) && !tell_new(ps))
 		return;
 	if (likely(!test_bit(PST_SOCK_PAUSED, &ps->flags)))
 		drain_queue(ps);

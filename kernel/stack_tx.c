@@ -24,6 +24,7 @@
  *   held      that queue is full as well: the slot stays in the ring, others pass
  *             it.  Held slots move up to the end of the handed-in part, in order
  *   refused   the slot comes back as it was, with NS_PST_REFUSED and an errno
+ *   dropped   it closes a connection that has failed already: only its data is lost
  *
  * All packets that leave meanwhile are collected and handed to the NIC together
  * (batch.c).
@@ -40,6 +41,7 @@
 
 enum fate {
 	FATE_NOTHING, FATE_CONTROL, FATE_SEND, FATE_COPY, FATE_QUEUED, FATE_HELD, FATE_REFUSED,
+	FATE_DROPPED,
 	FATE_LATER,	/* no fresh buffer for it now */
 };
 
@@ -108,7 +110,8 @@ static void release_sent(struct pst_ring *ring, const struct pst_txq_entry *e)
 /* Pausing and resuming go alone. */
 static void check_control(struct tx_chunk *c, struct tx_slot *t, const struct netmap_slot *s)
 {
-	u16 what = s->flags & (NS_PST_PAUSE | NS_PST_RESUME | NS_PST_SHUT | NS_PST_KEEP);
+	u16 what = s->flags & (NS_PST_PAUSE | NS_PST_RESUME | NS_PST_SHUT | NS_PST_CLOSE |
+			       NS_PST_KEEP);
 
 	if ((what != NS_PST_PAUSE && what != NS_PST_RESUME) || s->offset != s->len) {
 		c->ring->c.bad_flags++;
@@ -140,7 +143,8 @@ static void check_slot(struct tx_chunk *c, const struct netmap_slot *shared,
 	t->e.offset = s.offset;
 	t->e.len = s.len;
 	t->e.keep = s.flags & NS_PST_KEEP;
-	t->e.shut = s.flags & NS_PST_SHUT;
+	t->e.close = s.flags & NS_PST_CLOSE;
+	t->e.shut = t->e.close || s.flags & NS_PST_SHUT;
 	t->ps = *held;		/* the number may be another socket's by now */
 	*held = NULL;
 	if (unlikely(s.flags & ~NS_PST_TX_FLAGS)) {
@@ -152,7 +156,7 @@ static void check_slot(struct tx_chunk *c, const struct netmap_slot *shared,
 		return refuse(t, -EMSGSIZE);
 	}
 	if (unlikely(s.offset == s.len &&
-		     !(s.flags & (NS_PST_SHUT | NS_PST_PAUSE | NS_PST_RESUME))))
+		     !(s.flags & (NS_PST_SHUT | NS_PST_CLOSE | NS_PST_PAUSE | NS_PST_RESUME))))
 		return;
 	if (likely(!t->ps)) {
 		if (last && last->fd == s.fd && !pst_sock_dead(last)) {
@@ -162,7 +166,8 @@ static void check_slot(struct tx_chunk *c, const struct netmap_slot *shared,
 			t->ps = pst_stack_find(ring->port, s.fd);
 		}
 	}
-	if (unlikely(!t->ps || pst_sock_dead(t->ps))) {
+	if (unlikely(!t->ps || pst_sock_dead(t->ps) ||
+		     test_bit(PST_SOCK_CLOSING, &t->ps->flags))) {
 		ring->c.bad_fd++;
 		return refuse(t, -EBADF);
 	}
@@ -171,7 +176,7 @@ static void check_slot(struct tx_chunk *c, const struct netmap_slot *shared,
 	t->fate = FATE_SEND;
 	if (unlikely(s.offset == s.len)) {	/* SHUT alone: no buffer */
 		t->e.buf = PST_BUF_NONE;
-	} else if ((s.len - s.offset <= TX_COPYBREAK && !t->e.shut && !t->e.keep) ||
+	} else if ((s.len - s.offset <= TX_COPYBREAK && !t->e.keep) ||
 		   unlikely(c->copy_all)) {
 		t->fate = FATE_COPY;
 		err = pst_buf_owned(ring->pool.bufs, s.buf_idx);
@@ -224,6 +229,22 @@ static bool goes_first(const struct pst_ring *ring, const struct pst_sock *ps)
 	return !pst_txq_len(ps) && ps->held_in != ring->c.tx_syncs;
 }
 
+/* All of it is TCP's: nothing more comes or goes.  Socket locked. */
+static void begin_close(struct pst_sock *ps)
+{
+	set_bit(PST_SOCK_CLOSING, &ps->flags);
+	pst_sock_close(ps);
+}
+
+/* The connection has failed; who wants to close it does not care. */
+static void refuse_or_close(struct tx_slot *t, int err)
+{
+	if (!t->e.close)
+		return refuse(t, err);
+	t->fate = FATE_DROPPED;
+	begin_close(t->ps);
+}
+
 /* What the send returned, for @n slots that own their buffers. */
 static void conclude(struct pst_ring *ring, struct tx_slot *t, u32 n, int sent)
 {
@@ -236,9 +257,11 @@ static void conclude(struct pst_ring *ring, struct tx_slot *t, u32 n, int sent)
 		if (unlikely(sent < 0 && !full)) {
 			ring->c.tx_failed++;
 			disown(ring->pool.bufs, &t[i].e);
-			refuse(&t[i], sent);
+			refuse_or_close(&t[i], sent);
 		} else if (likely(!full && sent >= len)) {
 			sent -= len;
+			if (unlikely(t[i].e.close))
+				begin_close(t[i].ps);
 		} else {
 			if (!full)
 				t[i].e.offset += sent;
@@ -311,7 +334,10 @@ static void keep_rest(struct tx_chunk *c, struct tx_slot *t)
 static void send_copy(struct tx_chunk *c, struct tx_slot *t)
 {
 	struct pst_ring *ring = c->ring;
-	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
+	/* The FIN goes with the data. */
+	struct msghdr msg = {
+		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL | (t->e.shut ? MSG_MORE : 0),
+	};
 	struct pst_sock *ps = t->ps;
 	struct kvec kv = {
 		.iov_base = pst_buf_addr(ring->pool.bufs, t->e.buf) + t->e.offset,
@@ -333,12 +359,14 @@ static void send_copy(struct tx_chunk *c, struct tx_slot *t)
 	if (unlikely(sent < 0 && sent != -EAGAIN)) {
 		ring->c.tx_failed++;
 		note_failure(ps, sent);
-		refuse(t, sent);
+		refuse_or_close(t, sent);
 	} else if (unlikely(t->e.offset != t->e.len)) {
 		keep_rest(c, t);
 		await_space(ps);
 	} else if (unlikely(t->e.shut)) {
 		pst_txq_shut(ps->sk);
+		if (t->e.close)
+			begin_close(ps);
 	}
 	pst_sock_tell(ps);
 	release_sock(ps->sk);
@@ -408,7 +436,7 @@ static void renew_slot(struct tx_chunk *c, u32 i, const struct tx_slot *t)
 	slot->flags = 0;
 	if (t->e.buf == PST_BUF_NONE && t->e.keep)
 		put_own_back(ring, i);
-	if (t->e.buf == PST_BUF_NONE || (t->fate == FATE_COPY && !t->e.keep))
+	if (t->e.buf == PST_BUF_NONE || ((t->fate == FATE_COPY || t->fate == FATE_DROPPED) && !t->e.keep))
 		return;		/* its buffer was not used up */
 	slot->len = PST_BUF_SIZE;
 	slot->flags = NS_BUF_CHANGED;

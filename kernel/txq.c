@@ -64,7 +64,7 @@ int pst_txq_send(struct pst_sock *ps, const struct pst_txq_entry *e[], u32 n)
 		bytes += bv[i].bv_len;
 	}
 	if (n)
-		sent = pst_send_pages(ps->sk, bv, n, bytes);
+		sent = pst_send_pages(ps->sk, bv, n, bytes, shut);
 	if (sent > 0) {
 		ring->c.tx_bytes += sent;
 		if (unlikely(!(ps->sk->sk_route_caps & NETIF_F_SG)))
@@ -91,6 +91,8 @@ bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e)
 		return false;
 	*txq_at(ps->txq, ps->txq->tail++) = *e;
 	set_bit(PST_SOCK_CONGESTED, &ps->flags);
+	if (e->close)
+		set_bit(PST_SOCK_CLOSING, &ps->flags);
 	return true;
 }
 
@@ -161,6 +163,10 @@ static void push(struct pst_sock *ps)
 		txq_advance(ps, n, sent);
 	}
 	clear_bit(PST_SOCK_CONGESTED, &ps->flags);
+	if (test_bit(PST_SOCK_CLOSING, &ps->flags)) {
+		pst_sock_close(ps);
+		pst_ring_wake(ps->ring);
+	}
 }
 
 /* The socket has write space.  Any context, socket locked. */

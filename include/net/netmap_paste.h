@@ -13,6 +13,12 @@
  *                                     protocols, publishes RX slots
  *      close(fd)                      closes the connection; the port forgets it
  *
+ * Without system calls: PST_FD_REG of the listening socket itself.  Its connections are
+ * then accepted by poll(), registered with its ring (close-on-exec, not blocking), and come as
+ * events; NS_PST_CLOSE closes them.  Both happen in polls of the process that registered
+ * the socket, in whose table the descriptors are.  Accept flow stops while the ring is full,
+ * buffers are short or descriptors have run out; connections wait in the backlog then.
+ *
  * RX slot   fd       the socket
  *           offset   first payload byte, from the start of the buffer
  *           len      offset + payload bytes
@@ -20,7 +26,9 @@
  *                    slot; to keep it for longer, put another index of your own
  *                    into the slot (and NS_BUF_CHANGED)
  *           The slots of one fd, in ring order, are exactly its byte stream.
- *           NS_PST_EVENT: no payload and no buffer (buf_idx 0); err tells:
+ *           NS_PST_EVENT | NS_PST_ACCEPT: fd is a new connection, registered; the
+ *                    buffer has a struct nm_pst_accepted
+ *           NS_PST_EVENT alone: no payload and no buffer (buf_idx 0); err tells:
  *                    0            the peer will send no more (end of stream)
  *                    EAGAIN       the socket is congested: what you sent waits
  *                                 outside TCP, up to 64 slots of it; hold further
@@ -39,6 +47,10 @@
  *                    slot's own buffer is put back into it.
  *           NS_PST_SHUT: after this slot's data (none is needed) the kernel shuts
  *                    the sending side down: shutdown(fd, SHUT_WR), but in order.
+ *           NS_PST_CLOSE: after this slot's data (none is needed) the connection is
+ *                    closed, as by close(fd), but without losing what waits.  No
+ *                    slot names fd from then on, until it is another connection's.
+ *                    Done even if the connection has failed before.
  *           NS_PST_PAUSE, NS_PST_RESUME (no payload): the socket's bytes stay in TCP,
  *                    whose window closes, as if nobody read them; or come again.
  *                    For who cannot answer that client now and others meanwhile.
@@ -61,19 +73,21 @@
 
 #include <net/netmap.h>
 
-/* Slot flags of a stack port (the NS_PORT_MASK byte). */
+/* Slot flags of a stack port (the NS_PORT_MASK byte); two mean one thing each way. */
 #define NS_PST_COPIED	0x0100	/* (k) RX: payload was copied into the buffer */
 #define NS_PST_EVENT	0x0200	/* (k) RX: no payload, see err */
 #define NS_PST_KEEP	0x0400	/* (u) TX: cite the buffer, do not give it away */
 #define NS_PST_REFUSED	0x0800	/* (k) slot was not accepted, see err */
 #define NS_PST_CLEAR	0x1000	/* (k) RX: with EVENT and EAGAIN, congestion is over */
+#define NS_PST_ACCEPT	0x2000	/* (k) RX: with EVENT, a connection was accepted */
+#define NS_PST_CLOSE	0x1000	/* (u) TX: close the connection after this slot */
 #define NS_PST_SHUT	0x2000	/* (u) TX: shut sending down after this slot */
 #define NS_PST_PAUSE	0x4000	/* (u) TX: no payload; deliver nothing more of fd */
 #define NS_PST_RESUME	0x8000	/* (u) TX: no payload; deliver again */
 
 /* What an application may set in a TX slot; anything else is refused. */
-#define NS_PST_TX_FLAGS	(NS_BUF_CHANGED | NS_REPORT | NS_PST_KEEP | NS_PST_SHUT | \
-			 NS_PST_PAUSE | NS_PST_RESUME | \
+#define NS_PST_TX_FLAGS	(NS_BUF_CHANGED | NS_REPORT | NS_PST_KEEP | NS_PST_CLOSE | \
+			 NS_PST_SHUT | NS_PST_PAUSE | NS_PST_RESUME | \
 			 NS_PST_REFUSED)	/* left from last time: ignored */
 
 /*
@@ -82,10 +96,20 @@
  */
 #define NR_PST_LOW	0x0100
 
-/* PST_FD_REG: the socket's bytes go through the first ring bound by the caller. */
+/*
+ * PST_FD_REG: the bytes of a connection, or the connections of a listener, go through the
+ * first ring bound by the caller.
+ */
 struct nmreq_pst_fd_reg {
 	uint32_t fd;		/* (u) */
 	uint32_t pad1;		/* (u) 0 */
+};
+
+/* In the buffer of an NS_PST_ACCEPT slot. */
+struct nm_pst_accepted {
+	uint16_t local_port;	/* network byte order */
+	uint16_t addrlen;	/* bytes of @peer in use */
+	uint8_t peer[28];	/* struct sockaddr_in or sockaddr_in6, by the socket's family */
 };
 
 /* Requests of ours, numbered far from those netmap may assign. */
@@ -155,7 +179,10 @@ struct nmreq_opt_pst_keep {
 	X(nic_dropped,	"frames dropped for want of kernel memory") \
 	X(nic_bad,	"descriptors of the NIC that named no buffer given to it") \
 	X(nic_wakeups,	"times the driver had to be told of refilled buffers") \
-	X(stalls,	"times the module ran the NIC because the application did not")
+	X(stalls,	"times the module ran the NIC because the application did not") \
+	X(accepted,	"connections accepted for registered listeners") \
+	X(accept_failed, "times none could be accepted: descriptors or memory") \
+	X(closed,	"connections closed by NS_PST_CLOSE")
 
 #define PST_PORT_COUNTERS(X) \
 	X(buf_total,	"buffers in the region, the reserved ones excluded") \

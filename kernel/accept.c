@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Connections without system calls: listening sockets that are registered, and
+ * connections that a slot closes.
+ *
+ *   listener   new connection (softirq)     on_connection: on ring->acceptable
+ *              after an RX sync             pst_accept: accept, descriptor, registration
+ *                                           the connection's first slot says so (stack_rx.c)
+ *   closing    TX slot with NS_PST_CLOSE    data, FIN; pst_sock_close: on ring->closing,
+ *                                           at once or when its queue is empty (txq.c)
+ *              after a TX sync              pst_close: registration and descriptor go
+ *
+ * Descriptors belong to the process that registered the listener or socket, so both are done
+ * in its own syncs and nobody else's: what another process' sync, or housekeeping, finds
+ * stays listed.  Both take port->mutex, and therefore happen beside the sync, not in it.
+ *
+ * The listener is hooked like a connection (stack.c).  TCP makes children by copying the
+ * listener, without its lock; as an upper layer protocol we are shown each copy and take our
+ * hook out of it.  That is complete only if the protocol is set before the hook and taken
+ * away after it, an RCU grace period apart: children are made under RCU.
+ *
+ * As accept() by any other part of the kernel, this one does not ask the LSM for the accept
+ * permission again; creating, binding, listening and each connection were subject to it.
+ */
+#include <linux/fdtable.h>
+#include <linux/file.h>
+#include <linux/net.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <net/inet_connection_sock.h>
+#include <net/tcp.h>
+
+#include "nic.h"
+#include "port.h"
+#include "stack.h"
+
+/* A registered listening socket. */
+struct pst_listener {
+	struct list_head node;		/* port->listeners, under port->mutex */
+	struct list_head ready_node;	/* ring->acceptable, under ring->lock; or empty */
+	struct sock *sk;		/* reference held */
+	struct pst_port *port;
+	struct pst_ring *ring;
+	int fd;
+	__be16 lport;
+	struct pst_owner owner;
+	struct rcu_head rcu;
+	void (*data_ready)(struct sock *sk);	/* the socket's own */
+};
+
+void pst_owner_init(struct pst_owner *owner)
+{
+	owner->tgid = get_pid(task_tgid(current));
+	owner->files = current->files;
+}
+
+void pst_owner_destroy(struct pst_owner *owner)
+{
+	put_pid(owner->tgid);
+}
+
+/* The table is compared only: while the process lives, the address is not another one's. */
+static bool owned_by_caller(const struct pst_owner *owner)
+{
+	return owner->tgid == task_tgid(current) && owner->files == current->files;
+}
+
+/* ------------------------------------------------------------ listeners */
+
+static struct pst_listener *listener_of(const struct sock *sk)
+{
+	return (struct pst_listener *)((uintptr_t)READ_ONCE(sk->sk_user_data) &
+				       SK_USER_DATA_PTRMASK);
+}
+
+/* The next sync is to accept.  Any context, under RCU or port->mutex. */
+static void enlist(struct pst_listener *l)
+{
+	struct pst_ring *ring = l->ring;
+
+	spin_lock_bh(&ring->lock);
+	if (list_empty(&l->ready_node))
+		list_add_tail(&l->ready_node, &ring->acceptable);
+	spin_unlock_bh(&ring->lock);
+}
+
+static void announce(struct pst_listener *l)
+{
+	enlist(l);
+	pst_ring_wake_for_slot(l->ring);
+}
+
+static void on_connection(struct sock *sk)
+{
+	struct pst_listener *l = listener_of(sk);
+
+	if (likely(l)) {
+		announce(l);
+		l->data_ready(sk);
+	}
+}
+
+/* A connection is born: it is nobody's yet. */
+static void listener_clone(const struct request_sock *req, struct sock *child,
+			   const gfp_t priority)
+{
+	struct pst_listener *l = listener_of(req->rsk_listener);
+
+	inet_csk(child)->icsk_ulp_ops = NULL;
+	if (l)
+		WRITE_ONCE(child->sk_data_ready, l->data_ready);
+}
+
+/* TCP destroys the listener; TCP puts the module. */
+static void listener_release(struct sock *sk)
+{
+	struct pst_listener *l = listener_of(sk);
+
+	if (l)
+		WRITE_ONCE(sk->sk_data_ready, l->data_ready);
+}
+
+static struct tcp_ulp_ops listener_ulp = {
+	.name = "paste",
+	.owner = THIS_MODULE,
+	.clone = listener_clone,
+	.release = listener_release,
+};
+
+static int hook(struct pst_listener *l)
+{
+	struct sock *sk = l->sk;
+	int err = 0;
+
+	lock_sock(sk);
+	write_lock_bh(&sk->sk_callback_lock);
+	if (sk->sk_state != TCP_LISTEN) {
+		err = -ENOTCONN;
+	} else if (sk->sk_user_data || inet_csk(sk)->icsk_ulp_ops) {
+		err = -EBUSY;
+	} else {
+		__module_get(THIS_MODULE);
+		l->data_ready = sk->sk_data_ready;
+		WRITE_ONCE(sk->sk_user_data, (void *)((uintptr_t)l | SK_USER_DATA_NOCOPY));
+		inet_csk(sk)->icsk_ulp_ops = &listener_ulp;
+	}
+	write_unlock_bh(&sk->sk_callback_lock);
+	release_sock(sk);
+	if (err)
+		return err;
+	synchronize_rcu();
+	lock_sock(sk);
+	if (inet_csk(sk)->icsk_ulp_ops == &listener_ulp)	/* not closed meanwhile */
+		WRITE_ONCE(sk->sk_data_ready, on_connection);
+	release_sock(sk);
+	return 0;
+}
+
+static void unhook(struct pst_listener *l)
+{
+	struct sock *sk = l->sk;
+
+	lock_sock(sk);
+	WRITE_ONCE(sk->sk_data_ready, l->data_ready);
+	release_sock(sk);
+	synchronize_rcu();
+	lock_sock(sk);
+	if (inet_csk(sk)->icsk_ulp_ops == &listener_ulp) {
+		inet_csk(sk)->icsk_ulp_ops = NULL;
+		module_put(THIS_MODULE);
+	}
+	WRITE_ONCE(sk->sk_user_data, NULL);
+	release_sock(sk);
+}
+
+static void listener_free(struct pst_listener *l)
+{
+	pst_owner_destroy(&l->owner);
+	sock_put(l->sk);
+	kfree_rcu(l, rcu);
+}
+
+/* -EBUSY: registered already, or somebody else's; -ENOMEM, -ENOSPC. */
+int pst_listener_register(struct pst_port *port, struct pst_ring *ring, struct sock *sk, int fd)
+{
+	struct pst_listener *l;
+	int err;
+
+	lockdep_assert_held(&port->mutex);
+	l = kzalloc(sizeof(*l), GFP_KERNEL_ACCOUNT);
+	if (!l)
+		return -ENOMEM;
+	INIT_LIST_HEAD(&l->ready_node);
+	l->sk = sk;
+	sock_hold(sk);
+	l->port = port;
+	l->ring = ring;
+	l->fd = fd;
+	l->lport = inet_sk(sk)->inet_sport;
+	pst_owner_init(&l->owner);
+	err = pst_nic_steer(port, l->lport);
+	if (err)
+		goto err_free;
+	err = hook(l);
+	if (err)
+		goto err_unsteer;
+	list_add_tail(&l->node, &port->listeners);
+	port->nsocks++;
+	announce(l);		/* for those that wait already */
+	pst_port_attend(port);	/* starts the sweep */
+	return 0;
+
+err_unsteer:
+	pst_nic_unsteer(port, l->lport);
+err_free:
+	listener_free(l);
+	return err;
+}
+
+static void listener_unregister(struct pst_listener *l)
+{
+	struct pst_port *port = l->port;
+
+	list_del(&l->node);
+	port->nsocks--;
+	unhook(l);
+	spin_lock_bh(&l->ring->lock);
+	list_del_init(&l->ready_node);
+	spin_unlock_bh(&l->ring->lock);
+	pst_nic_unsteer(port, l->lport);
+	listener_free(l);
+}
+
+/* Forgets listeners that were closed or do not listen any more.  Under port->mutex. */
+void pst_listeners_sweep(struct pst_port *port)
+{
+	struct pst_listener *l, *next;
+
+	lockdep_assert_held(&port->mutex);
+	list_for_each_entry_safe(l, next, &port->listeners, node)
+		if (l->sk->sk_state != TCP_LISTEN)
+			listener_unregister(l);
+}
+
+void pst_listeners_unregister_all(struct pst_port *port)
+{
+	struct pst_listener *l, *next;
+
+	lockdep_assert_held(&port->mutex);
+	list_for_each_entry_safe(l, next, &port->listeners, node)
+		listener_unregister(l);
+}
+
+/* ------------------------------------------------------------ accepting */
+
+/* One connection, from accept() to its registration.  -EAGAIN: there is none. */
+static int accept_one(struct pst_listener *l, struct socket *listening)
+{
+	int fd = get_unused_fd_flags(O_CLOEXEC), err;
+	struct socket *sock;
+	struct file *file;
+
+	if (fd < 0)
+		return fd;
+	err = kernel_accept(listening, &sock, O_NONBLOCK);
+	if (err)
+		goto err_fd;
+	file = sock_alloc_file(sock, O_NONBLOCK, NULL);
+	if (IS_ERR(file)) {	/* the connection is closed: accept() does the same */
+		err = PTR_ERR(file);
+		goto err_fd;
+	}
+	err = pst_stack_add(l->port, l->ring, sock->sk, fd, true);
+	if (err) {
+		fput(file);
+		goto err_fd;
+	}
+	l->ring->c.accepted++;
+	fd_install(fd, file);
+	return 0;
+
+err_fd:
+	put_unused_fd(fd);
+	return err;
+}
+
+/*
+ * Those that wait, until the RX ring is full: then the listener stays listed, and the next
+ * sync comes here again.  It also does when descriptors or memory are short; as nothing tells
+ * when they are not any more, housekeeping wakes the application now and then.
+ */
+static void accept_waiting(struct pst_listener *l)
+{
+	struct pst_ring *ring = l->ring;
+	struct socket *listening;
+	int err;
+
+	listening = sockfd_lookup(l->fd, &err);
+	if (!listening)
+		return;		/* closed; the sweep finds it */
+	while (listening->sk == l->sk) {
+		if (!pst_ring_room(ring) || pst_pool_short(&ring->pool)) {
+			enlist(l);
+			break;
+		}
+		err = accept_one(l, listening);
+		if (err == -EAGAIN || err == -EINVAL)	/* none, or not listening any more */
+			break;
+		if (err == -ENOTCONN)	/* was reset while it waited */
+			continue;
+		if (err) {
+			ring->c.accept_failed++;
+			enlist(l);
+			break;
+		}
+	}
+	sockfd_put(listening);
+}
+
+/* Listeners of the caller's on @ring's list, each once. */
+static struct pst_listener *next_acceptable(struct pst_ring *ring, struct list_head *turn)
+{
+	struct pst_listener *l, *found = NULL;
+
+	spin_lock_bh(&ring->lock);
+	list_for_each_entry(l, turn, ready_node)
+		if (owned_by_caller(&l->owner)) {
+			list_del_init(&l->ready_node);
+			found = l;
+			break;
+		}
+	spin_unlock_bh(&ring->lock);
+	return found;
+}
+
+/* Accepts what has come for listeners of @ring; true if there may be slots to publish. */
+bool pst_accept(struct pst_ring *ring)
+{
+	u64 before = ring->c.accepted;
+	struct pst_listener *l;
+	LIST_HEAD(turn);
+
+	mutex_lock(&ring->port->mutex);
+	spin_lock_bh(&ring->lock);
+	list_splice_init(&ring->acceptable, &turn);
+	spin_unlock_bh(&ring->lock);
+	while ((l = next_acceptable(ring, &turn)))
+		accept_waiting(l);
+	spin_lock_bh(&ring->lock);
+	list_splice(&turn, &ring->acceptable);
+	spin_unlock_bh(&ring->lock);
+	mutex_unlock(&ring->port->mutex);
+	return ring->c.accepted != before;
+}
+
+/* ------------------------------------------------------------ closing */
+
+/* The last byte is TCP's, or lost: the rest is for the application's own sync. */
+void pst_sock_close(struct pst_sock *ps)
+{
+	struct pst_ring *ring = ps->ring;
+
+	spin_lock_bh(&ring->lock);
+	if (list_empty(&ps->close_node)) {
+		refcount_inc(&ps->ref);
+		list_add_tail(&ps->close_node, &ring->closing);
+	}
+	spin_unlock_bh(&ring->lock);
+}
+
+static struct pst_sock *next_closing(struct pst_ring *ring)
+{
+	struct pst_sock *ps, *found = NULL;
+
+	spin_lock_bh(&ring->lock);
+	list_for_each_entry(ps, &ring->closing, close_node)
+		if (owned_by_caller(&ps->owner)) {
+			list_del_init(&ps->close_node);
+			found = ps;
+			break;
+		}
+	spin_unlock_bh(&ring->lock);
+	return found;	/* with the list's reference */
+}
+
+/* If the number is still this socket's: the application may have closed it as well. */
+static void close_descriptor(const struct pst_sock *ps)
+{
+	struct socket *sock;
+	int err;
+
+	sock = sockfd_lookup(ps->fd, &err);
+	if (!sock)
+		return;
+	err = sock->sk == ps->sk ? 0 : -EBADF;
+	if (!err)	/* nobody reads any more: what comes is answered by a reset */
+		kernel_sock_shutdown(sock, SHUT_RDWR);
+	sockfd_put(sock);
+	if (!err)
+		close_fd(ps->fd);
+}
+
+/* Closes what slots of @ring asked to be closed. */
+void pst_close(struct pst_ring *ring)
+{
+	struct pst_port *port = ring->port;
+	struct pst_sock *ps;
+
+	mutex_lock(&port->mutex);
+	while ((ps = next_closing(ring))) {
+		pst_stack_forget(port, ps);
+		close_descriptor(ps);
+		ring->c.closed++;
+		pst_sock_put(ps);
+	}
+	mutex_unlock(&port->mutex);
+}

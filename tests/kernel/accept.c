@@ -1,0 +1,340 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * accept: a registered listener's connections come as events, registered, with the peer's
+ * address, before their data; a slot closes them behind their data; ordinary accept() and
+ * close() go on working beside it, and nothing leaks.
+ *
+ * [short]
+ */
+#include "port.h"
+
+#define MANY	200
+
+static struct port p;
+
+static int listener(int family, uint16_t *number)
+{
+	int l = tcp_listen(family, number);
+
+	t_must(port_register(&p, l) == 0);
+	return l;
+}
+
+/* The peer's end of stream comes, within a bound. */
+static bool ends(int peer)
+{
+	char c;
+
+	return !silent(peer, 3000) && read(peer, &c, 1) == 0;
+}
+
+/* The next slot, which has to tell of a connection; its descriptor. */
+static int accepted(int ms)
+{
+	struct netmap_slot *s = port_next(&p, ms);
+	int fd = -1;
+
+	if (s && t_true(paste_rx_accepted(p.rx, s))) {
+		fd = s->fd;
+		paste_rx_release(p.rx);
+	}
+	return fd;
+}
+
+/* @fd tells its peer's address as the slot did. */
+static void address(int family)
+{
+	struct sockaddr_in6 real;
+	socklen_t len = sizeof(real);
+	const struct nm_pst_accepted *a;
+	struct netmap_slot *s;
+	uint16_t number;
+	int l = listener(family, &number), peer = tcp_connect(family, number);
+
+	t_note("family %d", family);
+	s = port_next(&p, 2000);
+	t_must(s);
+	a = paste_rx_accepted(p.rx, s);
+	t_must(a);
+	t_ok(getpeername(s->fd, (void *)&real, &len));
+	t_eq(a->addrlen, len);
+	t_eq(a->local_port, htons(number));
+	t_true(!memcmp(a->peer, &real, len));
+	t_true(fcntl(s->fd, F_GETFD) & FD_CLOEXEC);
+	t_true(fcntl(s->fd, F_GETFL) & O_NONBLOCK);
+	close(s->fd);
+	paste_rx_release(p.rx);
+	close(peer);
+	close(l);
+}
+
+/* A request and an answer per connection; all that were closed are closed. */
+static void short_connections(void)
+{
+	uint64_t closed = port_stats(&p).counters.closed;
+	uint16_t number;
+	int l = listener(AF_INET, &number), first = -1;
+	char buf[64];
+
+	t_note("short connections");
+	for (int i = 0; i < MANY; i++) {
+		int peer = tcp_connect(AF_INET, number), fd;
+
+		t_must(write(peer, "question", 8) == 8);
+		fd = accepted(2000);
+		t_must(fd >= 0);
+		if (first < 0)
+			first = fd;
+		t_eq(fd, first);	/* the number is free again */
+		t_eq(port_collect(&p, fd, buf, 8, 2000), 8);
+		port_put(&p, fd, "answer", 6);
+		if (i % 2)	/* in the slot of the data, or behind it */
+			p.tx->slot[p.tx->head ? p.tx->head - 1 : p.tx->num_slots - 1].flags |=
+				NS_PST_CLOSE;
+		else
+			t_must(!paste_tx_close(p.tx, fd));
+		port_sync(&p);
+		t_eq(read_n(peer, buf, sizeof(buf), 2000), 6);
+		t_true(ends(peer));
+		t_fails(EBADF, fcntl(fd, F_GETFD));
+		close(peer);
+	}
+	t_true(!port_next(&p, 50));	/* nobody speaks of them any more */
+	t_eq(port_stats(&p).counters.closed, closed + MANY);
+	t_eq(port_stats(&p).port.sockets, 1);
+	close(l);
+}
+
+/* Many at once, with data before and after; those that came before the registration too. */
+static void at_once(void)
+{
+	static int peer[MANY], fd[MANY];
+	uint16_t number;
+	int l = tcp_listen(AF_INET, &number), known = 0, bytes = 0;
+
+	t_note("%d at once", MANY);
+	for (int i = 0; i < MANY; i++) {
+		peer[i] = tcp_connect(AF_INET, number);
+		t_must(write(peer[i], &i, sizeof(i)) == sizeof(i));
+		if (i == MANY / 2)
+			t_must(port_register(&p, l) == 0);
+	}
+	while (known + bytes < 2 * MANY) {
+		struct netmap_slot *s = port_next(&p, 2000);
+
+		if (!t_true(s))
+			break;
+		if (paste_rx_accepted(p.rx, s)) {
+			fd[known++] = s->fd;
+		} else {
+			bool told = false;
+
+			for (int i = 0; i < known; i++)
+				told |= fd[i] == s->fd;
+			t_true(told);
+			t_eq(slot_len(s), sizeof(int));
+			bytes++;
+		}
+		paste_rx_release(p.rx);
+	}
+	t_eq(known, MANY);
+	for (int i = 0; i < known; i++)
+		while (paste_tx_close(p.tx, fd[i]))
+			port_sync(&p);
+	port_sync(&p);
+	for (int i = 0; i < MANY; i++) {
+		t_true(ends(peer[i]));
+		close(peer[i]);
+	}
+	close(l);
+}
+
+/* Closing loses nothing of a socket that was congested, and tells nothing more of it. */
+static void close_congested(void)
+{
+	static char sent[4000], got[sizeof(sent)];
+	struct timespec ms = { .tv_nsec = 1000000 };
+	uint16_t number;
+	int l = listener(AF_INET, &number), peer = tcp_connect(AF_INET, number), fd, slots = 0;
+
+	t_note("congested");
+	fd = accepted(2000);
+	t_must(fd >= 0);
+	memset(sent, 'c', sizeof(sent));
+	while (slots < 100000) {
+		struct netmap_slot *s;
+
+		port_put(&p, fd, sent, sizeof(sent));
+		slots++;
+		port_sync(&p);
+		s = port_next(&p, 0);
+		if (s) {
+			t_eq(s->err, EAGAIN);
+			paste_rx_release(p.rx);
+			break;
+		}
+	}
+	t_must(!paste_tx_close(p.tx, fd));
+	port_sync(&p);
+	t_ok(fcntl(fd, F_GETFD));	/* not before the data is TCP's */
+	for (int i = 0; i < slots; i++) {
+		memset(got, 0, sizeof(got));
+		t_must(read_n(peer, got, sizeof(got), 5000) == sizeof(got));
+		t_must(!memcmp(sent, got, sizeof(got)));
+		port_sync(&p);
+	}
+	t_true(ends(peer));
+	for (int i = 0; i < 2000 && fcntl(fd, F_GETFD) >= 0; i++) {
+		port_sync(&p);
+		nanosleep(&ms, NULL);
+	}
+	t_fails(EBADF, fcntl(fd, F_GETFD));
+	t_true(nm_ring_empty(p.rx));
+	close(peer);
+	close(l);
+}
+
+/* A peer that resets while the answer waits: the descriptor is closed nevertheless. */
+static void close_after_reset(void)
+{
+	struct linger reset = { .l_onoff = 1 };
+	struct timespec ms = { .tv_nsec = 1000000 };
+	uint16_t number;
+	int l = listener(AF_INET, &number), peer = tcp_connect(AF_INET, number), fd;
+
+	t_note("reset");
+	fd = accepted(2000);
+	t_must(fd >= 0);
+	setsockopt(peer, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	close(peer);
+	port_put(&p, fd, "late", 4);
+	t_must(!paste_tx_close(p.tx, fd));
+	for (int i = 0; i < 2000 && fcntl(fd, F_GETFD) >= 0; i++) {
+		port_sync(&p);
+		while (!nm_ring_empty(p.rx))
+			paste_rx_release(p.rx);
+		nanosleep(&ms, NULL);
+	}
+	t_fails(EBADF, fcntl(fd, F_GETFD));
+	close(l);
+}
+
+/* Without descriptors connections wait, and come when there are some again. */
+static void no_descriptors(void)
+{
+	struct rlimit old, none;
+	uint16_t number;
+	int l = listener(AF_INET, &number), peer = tcp_connect(AF_INET, number), fd;
+
+	t_note("no descriptors");
+	t_ok(getrlimit(RLIMIT_NOFILE, &old));
+	none = old;
+	none.rlim_cur = 3;
+	t_ok(setrlimit(RLIMIT_NOFILE, &none));
+	t_true(!port_next(&p, 200));
+	t_le(1, port_stats(&p).counters.accept_failed);
+	t_ok(setrlimit(RLIMIT_NOFILE, &old));
+	fd = accepted(3000);
+	if (t_true(fd >= 0))
+		close(fd);
+	close(peer);
+	close(l);
+}
+
+/* A full ring stops accepting; what was not accepted is nobody's loss. */
+static void full_ring(void)
+{
+	static int peer[MANY], fd[MANY];
+	uint32_t seen = 0;
+	uint16_t number;
+	int l = listener(AF_INET, &number), n = 0;
+
+	t_note("full ring");
+	for (int i = 0; i < MANY; i++)
+		peer[i] = tcp_connect(AF_INET, number);
+	for (int i = 0; i < 20; i++)
+		port_sync(&p);
+	seen = nm_ring_space(p.rx);
+	t_le(seen, p.rx->num_slots - 1);
+	while (n < MANY) {
+		fd[n] = accepted(2000);
+		if (!t_true(fd[n] >= 0))
+			break;
+		n++;
+	}
+	while (n)
+		close(fd[--n]);
+	for (int i = 0; i < MANY; i++)
+		close(peer[i]);
+	close(l);
+}
+
+/* Another process with the same port accepts nothing: the descriptors are ours. */
+static void other_process(void)
+{
+	uint16_t number;
+	int l = listener(AF_INET, &number), peer = tcp_connect(AF_INET, number), status, fd;
+	pid_t child = fork();
+
+	t_note("another process");
+	if (!child) {
+		port_sync(&p);
+		_exit(nm_ring_empty(p.rx) ? 0 : 1);
+	}
+	t_must(waitpid(child, &status, 0) == child);
+	t_eq(status, 0);
+	fd = accepted(2000);
+	if (t_true(fd >= 0))
+		close(fd);
+	close(peer);
+	close(l);
+}
+
+/* accept() as ever, on a listener that is registered, and on one that was. */
+static void ordinary_accept(void)
+{
+	uint16_t number;
+	int l = listener(AF_INET, &number), peer = tcp_connect(AF_INET, number), fd;
+	char c;
+
+	t_note("ordinary accept");
+	fd = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+	t_must(fd >= 0);
+	t_eq(write(peer, "x", 1), 1);
+	t_eq(read_n(fd, &c, 1, 2000), 1);	/* it is nobody's socket but ours */
+	t_ok(port_register(&p, fd));
+	t_fails(EBUSY, port_register(&p, l));
+	close(fd);
+	close(peer);
+
+	peer = tcp_connect(AF_INET, number);
+	port_close(&p);		/* with one that waits */
+	fd = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+	t_must(fd >= 0);
+	t_eq(write(peer, "y", 1), 1);
+	t_eq(read_n(fd, &c, 1, 2000), 1);
+	close(fd);
+	close(peer);
+	peer = tcp_connect(AF_INET, number);
+	fd = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+	t_true(fd >= 0);
+	close(fd);
+	close(peer);
+	close(l);
+}
+
+int main(void)
+{
+	port_make(&p, "stack:accept", 64, 0);
+	address(AF_INET);
+	address(AF_INET6);
+	short_connections();
+	at_once();
+	close_congested();
+	close_after_reset();
+	no_descriptors();
+	full_ring();
+	other_process();
+	ordinary_accept();
+	return t_end();
+}
