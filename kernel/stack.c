@@ -191,6 +191,13 @@ static void forget(struct pst_port *port, struct pst_sock *ps)
 	unregister(ps);
 }
 
+/* What the socket has queued goes nowhere: it was reset, or closed for too long. */
+static bool is_hopeless(const struct pst_sock *ps)
+{
+	return ps->sk->sk_state == TCP_CLOSE ||
+	       (test_bit(PST_SOCK_CLOSING, &ps->flags) && time_after(jiffies, ps->close_by));
+}
+
 /* Forgets sockets whose owner has closed them.  Under port->mutex. */
 void pst_stack_sweep(struct pst_port *port)
 {
@@ -201,8 +208,8 @@ void pst_stack_sweep(struct pst_port *port)
 	xa_for_each(&port->socks, fd, ps) {
 		if (pst_sock_dead(ps)) {
 			forget(port, ps);
-		} else if (ps->sk->sk_state == TCP_CLOSE && pst_txq_len(ps)) {
-			lock_sock(ps->sk);	/* reset: what waits goes nowhere */
+		} else if (pst_txq_len(ps) && is_hopeless(ps)) {
+			lock_sock(ps->sk);
 			pst_txq_drop(ps);
 			if (test_bit(PST_SOCK_CLOSING, &ps->flags))
 				pst_sock_close(ps);

@@ -67,6 +67,7 @@ struct pst_sock {
 	struct list_head write_node;	/* ring->writable, under ring->lock */
 	struct list_head close_node;	/* ring->closing, under ring->lock; or empty */
 	struct pst_txq *txq;		/* under the socket lock; NULL until needed */
+	unsigned long close_by;	/* jiffies; what is queued then is lost. With PST_SOCK_CLOSING */
 	u64 held_in;	/* TX sync that held a slot back: later ones may not pass */
 
 	/* the socket's own callbacks */

@@ -91,8 +91,11 @@ bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e)
 		return false;
 	*txq_at(ps->txq, ps->txq->tail++) = *e;
 	set_bit(PST_SOCK_CONGESTED, &ps->flags);
-	if (e->close)
+	if (e->close) {
+		/* As long as a closed socket waits for its peer; which may never read. */
+		ps->close_by = jiffies + tcp_fin_time(ps->sk);
 		set_bit(PST_SOCK_CLOSING, &ps->flags);
+	}
 	return true;
 }
 

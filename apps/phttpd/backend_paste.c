@@ -22,8 +22,9 @@
  * extra buffer again. A slot that lends one has a count until the kernel has dealt with the slot;
  * from then on the kernel looks after what is on its way to a client.
  *
- * The end of a connection: the last slot shuts sending down in order, then the end of the peer's
- * stream is awaited. A connection that is not congested may be closed right after a poll().
+ * The listener is registered: new connections are slots, too. The end of a connection: if it is not
+ * congested, its last slot closes it. Otherwise, or when the rest of the input has to be
+ * awaited, that slot shuts sending down in order, and the descriptor is closed once the kernel has all.
  */
 #include <errno.h>
 #include <poll.h>
@@ -94,7 +95,7 @@ struct loop {
 	int last_fd;		/* whose answer the last TX slot has, -1: none that may grow */
 	struct client *run;	/* connections with something to do besides input */
 	struct client **run_tail;
-	int rare;		/* epoll set: listener, timer, end. poll() asks it, not all three */
+	int rare;		/* epoll set: timer, end. poll() asks it, not both */
 	bool stop;
 };
 
@@ -380,17 +381,38 @@ static void unstash(struct loop *l, struct client *c)
 	free(s);
 }
 
-static void client_close(struct loop *l, struct client *c)
+/* Its descriptor is closed, or going to be. */
+static void client_forget(struct loop *l, struct client *c)
 {
 	while (c->conn.stashed)
 		unstash(l, c);
 	conn_close(&c->conn);
 	l->client[c->fd] = NULL;
-	close(c->fd);
 	worker_leave(l->w);
 	c->fd = -1;
 	if (!c->queued)
 		free(c);
+}
+
+static void client_close(struct loop *l, struct client *c)
+{
+	int fd = c->fd;
+
+	client_forget(l, c);
+	close(fd);
+}
+
+/* Have the kernel close it behind what was produced, with the last slot of it if possible. */
+static void close_behind(struct loop *l, struct client *c)
+{
+	if (l->last_fd == c->fd) {
+		last_slot(l)->flags |= NS_PST_CLOSE;
+	} else if (paste_tx_close(l->tx, c->fd)) {
+		enqueue(l, c);
+		return;
+	}
+	l->last_fd = -1;
+	client_forget(l, c);
 }
 
 /* Offer input to the HTTP layer. False: what it did not take could not be kept. */
@@ -424,6 +446,8 @@ static void settle(struct loop *l, struct client *c)
 		return;
 	if (c->shut)
 		enqueue(l, c);
+	else if (!c->congested && (c->eof || http->end == HTTP_CLOSE))
+		close_behind(l, c);
 	else
 		shut(l, c);
 }
@@ -509,40 +533,26 @@ static bool grow_table(struct loop *l, int fd)
 	return true;
 }
 
-/* If the system cannot give us one more socket, polling for it would spin until the tick. */
-static void watch_listener(struct loop *l, bool on)
+/* A new connection, registered already. */
+static void on_connection(struct loop *l, int fd)
 {
-	struct epoll_event ev = { .events = on ? EPOLLIN : 0, .data.fd = l->w->listen_fd };
+	struct client *c = NULL;
 
-	epoll_ctl(l->rare, EPOLL_CTL_MOD, l->w->listen_fd, &ev);
-}
-
-static void accept_all(struct loop *l)
-{
-	int fd;
-
-	while ((fd = accept4(l->w->listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-		struct client *c;
-
-		if (!worker_admit(l->w)) {
-			close(fd);
-			continue;
-		}
-		c = calloc(1, sizeof(*c));
-		if (!c || !grow_table(l, fd) || paste_register(l->port->fd, fd)) {
-			/* Most likely it was reset in the meantime. */
-			l->w->http.stats.refused++;
-			worker_leave(l->w);
-			free(c);
-			close(fd);
-			continue;
-		}
-		c->fd = fd;
-		l->client[fd] = c;
-		conn_open(&c->conn, &l->set);
+	if (!worker_admit(l->w)) {
+		close(fd);
+		return;
 	}
-	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-		watch_listener(l, false);
+	if (grow_table(l, fd))
+		c = calloc(1, sizeof(*c));
+	if (!c) {
+		l->w->http.stats.refused++;
+		worker_leave(l->w);
+		close(fd);
+		return;
+	}
+	c->fd = fd;
+	l->client[fd] = c;
+	conn_open(&c->conn, &l->set);
 }
 
 /*
@@ -598,7 +608,9 @@ static void receive_all(struct loop *l)
 	while ((s = paste_rx_first(l->rx)) && tx_free(l) >= TX_RESERVE) {
 		struct client *c = s->fd < l->clients ? l->client[s->fd] : NULL;
 
-		if (c && paste_rx_is_event(s))
+		if (paste_rx_accepted(l->rx, s))
+			on_connection(l, s->fd);
+		else if (c && paste_rx_is_event(s))
 			on_event(l, c, s);
 		else if (c)
 			on_data(l, c, s);
@@ -665,8 +677,7 @@ static int loop_open(struct loop *l, struct worker *w)
 	if (err)
 		return worker_fail("cannot open a stack port", -err);
 	l->rare = epoll_create1(EPOLL_CLOEXEC);
-	if (l->rare < 0 || watch(l, w->listen_fd) || watch(l, w->timer_fd) ||
-	    watch(l, w->stop_fd))
+	if (l->rare < 0 || watch(l, w->timer_fd) || watch(l, w->stop_fd))
 		return worker_fail("epoll", errno);
 	l->tx = NETMAP_TXRING(l->port->nifp, l->port->first_tx_ring);
 	l->rx = NETMAP_RXRING(l->port->nifp, l->port->first_rx_ring);
@@ -674,7 +685,8 @@ static int loop_open(struct loop *l, struct worker *w)
 	l->refs = calloc(l->port->reg.nr_memsize / l->rx->nr_buf_size, sizeof(*l->refs));
 	if (!l->refs)
 		return worker_fail("buffers", ENOMEM);
-	return 0;
+	err = paste_register(l->port->fd, w->listen_fd);
+	return err ? worker_fail("cannot register the listening socket", -err) : 0;
 }
 
 static void loop_close(struct loop *l)
@@ -699,21 +711,18 @@ static void tick(struct loop *l)
 	struct conn *conn;
 
 	worker_tick(l->w);
-	watch_listener(l, true);
 	while ((conn = conns_expired(&l->set)))
 		client_close(l, client_of(&conn->http));
 }
 
-/* Connections, the tick, the end: rare enough for a set of their own. */
+/* The tick and the end: rare enough for a set of their own. */
 static void serve_rare(struct loop *l)
 {
-	struct epoll_event ev[3];
-	int n = epoll_wait(l->rare, ev, 3, 0);
+	struct epoll_event ev[2];
+	int n = epoll_wait(l->rare, ev, 2, 0);
 
 	for (int i = 0; i < n; i++) {
-		if (ev[i].data.fd == l->w->listen_fd)
-			accept_all(l);
-		else if (ev[i].data.fd == l->w->timer_fd)
+		if (ev[i].data.fd == l->w->timer_fd)
 			tick(l);
 		else
 			l->stop = true;

@@ -50,7 +50,8 @@
  *           NS_PST_CLOSE: after this slot's data (none is needed) the connection is
  *                    closed, as by close(fd), but without losing what waits.  No
  *                    slot names fd from then on, until it is another connection's.
- *                    Done even if the connection has failed before.
+ *                    Done even if the connection has failed before.  What waits is
+ *                    lost after TCP_LINGER2 (tcp_fin_timeout, 60 s) nevertheless.
  *           NS_PST_PAUSE, NS_PST_RESUME (no payload): the socket's bytes stay in TCP,
  *                    whose window closes, as if nobody read them; or come again.
  *                    For who cannot answer that client now and others meanwhile.
