@@ -165,14 +165,17 @@ static ssize_t send_queue(struct client *c)
 	struct conn *conn = &c->conn;
 	struct iovec iov[CONN_SEGS];
 	struct msghdr msg = { .msg_iov = iov };
+	int flags = MSG_DONTWAIT | MSG_NOSIGNAL;
 
+	if (conn->http.end != HTTP_OPEN)
+		flags |= MSG_MORE;	/* FIN follows: one packet */
 	if (conn->seg_count == 1) {
 		const struct piece *p = &conn->seg[conn->seg_first % CONN_SEGS];
 
-		return send(c->fd, p->data, p->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+		return send(c->fd, p->data, p->len, flags);
 	}
 	msg.msg_iovlen = conn_iov(conn, iov, CONN_SEGS);
-	return sendmsg(c->fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return sendmsg(c->fd, &msg, flags);
 }
 
 /* Send what is queued. Returns false if the connection was closed. */

@@ -197,7 +197,8 @@ static void pause_recv(struct loop *l, struct client *c)
 static void submit_send(struct loop *l, struct client *c, enum kind kind)
 {
 	struct conn *conn = &c->conn;
-	int flags = MSG_NOSIGNAL | MSG_WAITALL | (kind == K_SILENT ? MSG_DONTWAIT : 0);
+	int flags = MSG_NOSIGNAL | MSG_WAITALL | (kind == K_SILENT ? MSG_DONTWAIT : 0) |
+		    (conn->http.end != HTTP_OPEN ? MSG_MORE : 0);	/* FIN follows: one packet */
 	struct io_uring_sqe *sqe;
 
 	sqe = get_sqe(l);
