@@ -35,6 +35,7 @@
 #include <net/busy_poll.h>
 #include <net/sock.h>
 
+#include "batch.h"
 #include "compat.h"
 #include "nic.h"
 #include "stack.h"
@@ -92,8 +93,12 @@ static void run_driver(struct pst_nicq *q)
 /* Everything the ring's NIC queues have.  Only inside the ring's RX sync. */
 void pst_nic_poll(struct pst_ring *ring, bool busy_poll)
 {
+	struct pst_batch batch;
 	struct pst_nicq *q;
 
+	if (list_empty(&ring->nicqs))
+		return;
+	pst_batch_begin(&batch, ring);	/* for what TCP answers by itself */
 	list_for_each_entry(q, &ring->nicqs, node) {
 		u32 budget = PST_XSK_RING;
 
@@ -108,6 +113,7 @@ void pst_nic_poll(struct pst_ring *ring, bool busy_poll)
 		}
 		refill(q);
 	}
+	pst_batch_end(&batch);
 }
 
 /* Do frames wait?  Only inside the ring's RX sync. */

@@ -85,7 +85,7 @@ static const struct {
 	{ NETMAP_REQ_PST_FD_REG, EPROTONOSUPPORT,
 	  "the socket is not TCP over IPv4 or IPv6" },
 	{ NETMAP_REQ_PST_FD_REG, ENOTCONN,
-	  "the socket is not connected: register it after accept(), or when connect() is done" },
+	  "the socket is neither connected nor listening: register it after accept() or listen(), or when connect() is done" },
 	{ NETMAP_REQ_PST_FD_REG, EBUSY,
 	  "the socket is registered already, or something else in the kernel owns it (TLS offload, sockmap, a file system): register each socket once, and before anything else takes it" },
 	{ NETMAP_REQ_PST_FD_REG, EXDEV,

@@ -265,7 +265,13 @@ static const struct {
 	V(NS_PST_SHUT, 0x2000)
 	V(NS_PST_PAUSE, 0x4000)
 	V(NS_PST_RESUME, 0x8000)
-	V(NS_PST_TX_FLAGS, 0xec03)
+	V(NS_PST_ACCEPT, 0x2000)
+	V(NS_PST_CLOSE, 0x1000)
+	V(NS_PST_TX_FLAGS, 0xfc03)
+	S(nm_pst_accepted, 32)
+	F(nm_pst_accepted, local_port, 0, 2)
+	F(nm_pst_accepted, addrlen, 2, 2)
+	F(nm_pst_accepted, peer, 4, 28)
 	V(NR_PST_LOW, 0x0100)
 
 	/* register modes and flags */
@@ -319,6 +325,7 @@ static const struct {
 	O(pst_ring_counters, bad_index, 22 * 8)
 	O(pst_ring_counters, nic_frames, 30 * 8)
 	O(pst_ring_counters, stalls, 37 * 8)
+	O(pst_ring_counters, closed, 40 * 8)
 	O(pst_port_counters, buf_total, 0)
 	O(pst_port_counters, nic_zero_copy, 9 * 8)
 	S(nmreq_pst_list, 8)

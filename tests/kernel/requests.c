@@ -352,7 +352,7 @@ static void sockets(void)
 	uint16_t tcp_port;
 
 	t_must(!port_open(&a, "stack:socks", NULL));
-	t_note("what is no connected TCP socket");
+	t_note("what is no connected or listening TCP socket");
 	r.fd = 0xffffffff;
 	t_fails(EBADF, port_ioctl(a.fd, NETMAP_REQ_PST_FD_REG, a.name, &r));
 	r.fd = 0x7fffffff;
@@ -373,7 +373,8 @@ static void sockets(void)
 	t_fails(ENOTCONN, port_register(&a, s));
 	close(s);
 	listener = tcp_listen(AF_INET, &tcp_port);
-	t_fails(ENOTCONN, port_register(&a, listener));
+	t_ok(port_register(&a, listener));
+	t_fails(EBUSY, port_register(&a, listener));
 	close(listener);
 
 	t_note("registered twice");

@@ -139,7 +139,8 @@ static void bad_sockets(void)
 static void bad_flags(void)
 {
 	for (int bit = 0; bit < 16; bit++)
-		if (!(1 << bit & (NS_BUF_CHANGED | NS_REPORT | NS_PST_KEEP | NS_PST_SHUT | NS_PST_REFUSED)))
+		if (!(1 << bit & (NS_BUF_CHANGED | NS_REPORT | NS_PST_KEEP | NS_PST_SHUT | NS_PST_CLOSE |
+				  NS_PST_REFUSED)))
 			bad_slot("flag", set_flags, 1u << bit, EINVAL, COUNTER(bad_flags));
 }
 

@@ -34,6 +34,8 @@ weak bool pst_nic_pending(struct pst_ring *ring) { return false; }
 weak int pst_stack_register(struct pst_port *port, struct pst_ring *ring, int fd) { return 0; }
 weak void pst_stack_unregister_all(struct pst_port *port) { }
 weak void pst_stack_sweep(struct pst_port *port) { }
+weak void pst_listeners_unregister_all(struct pst_port *port) { }
+weak void pst_listeners_sweep(struct pst_port *port) { }
 weak void pst_sock_put(struct pst_sock *ps) { ps->ref.n--; }
 weak void pst_stack_resume(struct pst_ring *ring) { }
 weak void pst_stack_send(struct pst_ring *ring) { ring->tx.sent = ring->tx.head; }
