@@ -147,8 +147,6 @@ static int find_lines(uint64_t used, unsigned n)
 
 	for (unsigned i = 1; i < n && starts; i++)
 		starts &= ~used >> i;
-	/* What was shifted in from above is no line. */
-	starts &= mask_of(0, SPACE_LINES - n + 1);
 	return starts ? __builtin_ctzll(starts) : -1;
 }
 
@@ -214,9 +212,12 @@ bool space_found(struct space *s, uint32_t buf)
 bool space_found_lines(struct space *s, uint32_t line, unsigned n)
 {
 	uint32_t buf = line / SPACE_LINES;
-	uint64_t mask = mask_of(line % SPACE_LINES, n);
+	uint64_t mask;
 
-	if (!space_is_buf(s, buf) || s->lines[buf] & mask || (s->refs[buf] && !s->lines[buf]))
+	if (!space_is_buf(s, buf) || !n || line % SPACE_LINES + n > SPACE_LINES)
+		return false;
+	mask = mask_of(line % SPACE_LINES, n);
+	if (s->lines[buf] & mask || (s->refs[buf] && !s->lines[buf]))
 		return false;
 	s->lines[buf] |= mask;
 	if (!s->refs[buf]++)
