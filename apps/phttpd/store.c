@@ -821,13 +821,15 @@ static int adopt(struct recovery *v)
 	struct store *st = v->st;
 
 	for (size_t i = 0; i < v->n; i++) {
-		if (!v->c[i].whole) {
-			paste_btree_delete(st->tree, v->c[i].e.number, NULL);
+		if (!v->c[i].whole)
 			continue;
-		}
 		if (!record_found(&st->space, record_line(v->c[i].e.ref)))
 			return -EBADMSG;
 		st->stats.keys++;
+	}
+	for (size_t i = 0; i < v->n; i++) {
+		if (!v->c[i].whole)
+			paste_btree_delete(st->tree, v->c[i].e.number, NULL);
 	}
 	paste_btree_commit(st->tree);
 	st->committed = st->seq;
@@ -986,7 +988,7 @@ const char *store_strerror(int err)
 {
 	switch (err < 0 ? -err : err) {
 	case EBADMSG:
-		return "damaged: something that must be there is not, and nothing was changed";
+		return "damaged: something that must be there is not";
 	case EMEDIUMTYPE:
 		return "something else is there";
 	case EPROTONOSUPPORT:
