@@ -437,11 +437,12 @@ static int open_store(struct options *opt)
 		return err;
 	err = store_open(opt->memory, &cfg, &opt->store, &part);
 	if (err) {
-		fprintf(stderr, "phttpd: %s: %s: %s\n", opt->region, part, store_strerror(err));
+		fprintf(stderr, "phttpd: %s: %s: %s\n", opt->region ? opt->region : "plain memory",
+			part, store_strerror(err));
 		return err;
 	}
 	store_stats(opt->store, &stats);
-	if (stats.keys || stats.messages)
+	if (opt->region)
 		fprintf(stderr, "phttpd: %s: %" PRIu64 " values, %" PRIu64 " records in the log\n",
 			opt->region, stats.keys, stats.messages);
 	return 0;
