@@ -56,6 +56,7 @@
 #define RX_SLOTS	1024	/* of a ring: also the pieces that may have to be kept */
 
 #define SPARE_LOW	RX_SLOTS /* spare buffers below which input is copied aside, not kept */
+#define PORT_MIN	(5 * RX_SLOTS)	/* slots of two rings, spare buffers, NIC and TCP */
 #define SPILL_MAX	(128u << 20) /* bytes copied aside for all connections of a thread */
 
 /* A piece kept until its connection goes on. */
@@ -676,6 +677,11 @@ static int use_region(struct loop *l, struct nmreq_opt_pst_keep *keep, uint32_t 
 	size_t len;
 	void *packet = paste_region_packet(l->w->opt->memory, &len);
 
+	if (s->num - s->limit < PORT_MIN) {
+		fprintf(stderr, "phttpd: %u buffers in the region are too few for a port: make it "
+			"one of %u\n", s->num, 2 * PORT_MIN);
+		return -ENOSPC;
+	}
 	*list = calloc(used + 1, sizeof(**list));
 	if (!*list)
 		return -ENOMEM;
