@@ -87,7 +87,8 @@ struct store {
 	size_t late;			/* of these: deleted after the commit of their successors */
 	bool *in_log;			/* by buffer */
 	struct store_value *reading[READ_BUCKETS];	/* by line */
-	struct store_write *idle;	/* to be used again */
+	struct store_write *writes;	/* all there are */
+	struct store_write *idle;	/* of these, to be used again */
 	struct store_value *unused;
 	struct store_stats stats;
 };
@@ -100,7 +101,8 @@ struct store_write {
 	uint32_t n, room;
 	struct space_piece *piece;	/* each with a count on its buffer */
 	struct paste_wal_piece *wal;	/* for append, @room entries */
-	struct store_write *next;
+	struct store_write *next;	/* that is idle */
+	struct store_write *other;	/* in the list of all */
 };
 
 /* Somebody reads a record. */
@@ -331,6 +333,8 @@ struct store_write *store_begin(struct store *st, enum store_kind kind)
 		if (!w)
 			return NULL;
 		w->st = st;
+		w->other = st->writes;
+		st->writes = w;
 	}
 	w->kind = kind;
 	w->crc = 0;
@@ -954,7 +958,7 @@ fail:
 static void free_writes(struct store_write *w)
 {
 	while (w) {
-		struct store_write *next = w->next;
+		struct store_write *next = w->other;
 
 		free(w->piece);
 		free(w->wal);
@@ -969,8 +973,7 @@ void store_close(struct store *st)
 
 	if (!st)
 		return;
-	store_commit(st);
-	free_writes(st->idle);
+	free_writes(st->writes);
 	while ((v = st->unused)) {
 		st->unused = v->next;
 		free(v);

@@ -59,7 +59,7 @@ struct store_config {
 int store_open(struct paste_region *region, const struct store_config *cfg, struct store **out,
 	       const char **part);
 
-/* Commit and free the handle. NULL is allowed. */
+/* Free the handle; what is not committed may be lost. NULL is allowed. */
 void store_close(struct store *st);
 
 /* The buffers, for who opens a port in the region, sends from it, or counts. */
