@@ -5,7 +5,11 @@
  * Values. The tree (paste_btree.h) maps a number to a reference to a record (record.h):
  *
  *	number	  63 ... 8   of the key's hash: SipHash-2-4 with the region's uuid as the secret
- *		   7 ... 0   any that is free: keys that collide, and versions of one key
+ *		   7 ... 0   any below 255 that is free: keys that collide, versions of one key
+ *
+ * The number 2^64 - 1 is mapped to a bound instead: no write has had a seq above it. A process
+ * begins with the bound, so no seq is used twice, and a record that was to be overwritten is not
+ * taken for the one that was to be written.
  *
  * A look-up takes all entries with the hash, compares keys in full, and of several records with
  * the key the one with the highest seq counts.
@@ -34,7 +38,7 @@
  *	2. Read the records of all entries and find D.
  *	3. Drop entries whose record is above D and torn.
  *	4. Flush records and values above D that are whole: only the process may have died. Fence.
- *	5. Of each key drop all versions but the last. Commit.
+ *	5. Of each key drop all versions but the last. Raise the bound. Commit.
  *	6. Count the buffers that are in use.
  * Nothing is stored before 5, other than by the tree and log, and a crash repeats it.
  *
@@ -55,8 +59,10 @@
 #include "siphash.h"
 #include "store.h"
 
-#define PROBES		256	/* entries with one hash */
-#define HASH(number)	((number) & ~(uint64_t)(PROBES - 1))
+#define PROBES		255	/* entries with one hash */
+#define HASH(number)	((number) & ~255ull)
+#define BOUND		UINT64_MAX	/* the number of the entry that has the bound */
+#define BOUND_STEP	65536		/* writes until it is raised */
 #define BUFS_MAX	(1u << 26)	/* lines have 32 bits */
 #define RING_SHARE	8	/* of a full log, this part is given up */
 #define READ_BUCKETS	256	/* a power of two */
@@ -81,6 +87,7 @@ struct store {
 	struct paste_wal *log;
 	uint64_t seq;			/* of the last write */
 	uint64_t committed;		/* and of the last that is durable */
+	uint64_t bound;			/* seq does not exceed it */
 	bool dirty;			/* a commit has something to do */
 	struct entries superseded;	/* to be deleted after the commit */
 	struct entries removed;		/* deleted, to be freed after the commit */
@@ -154,7 +161,7 @@ struct found {
 	const void *key;
 	size_t len;
 	uint64_t hash;
-	uint64_t taken[PROBES / 64];	/* probes in use, by whatever key */
+	uint64_t taken[4];	/* probes in use, by whatever key */
 	unsigned n;			/* versions of the key */
 	struct entry last;		/* the one that counts, if there is any */
 	uint64_t seq;			/* its */
@@ -163,10 +170,10 @@ struct found {
 static int look(uint64_t number, uint64_t ref, void *ctx)
 {
 	struct found *f = ctx;
-	unsigned probe = number % PROBES;
+	unsigned probe = number % 256;
 	struct record r;
 
-	if (HASH(number) != f->hash)
+	if (HASH(number) != f->hash || number == BOUND)
 		return 1;
 	f->taken[probe / 64] |= 1ull << probe % 64;
 	record_read(&f->st->space, record_line(ref), &r);
@@ -192,9 +199,9 @@ static bool find(const struct store *st, const void *key, size_t len, struct fou
 /* A number with the hash that no entry has. */
 static bool free_number(const struct found *f, uint64_t *number)
 {
-	for (unsigned i = 0; i < PROBES / 64; i++) {
-		if (~f->taken[i]) {
-			*number = f->hash | (64 * i + __builtin_ctzll(~f->taken[i]));
+	for (unsigned probe = 0; probe < PROBES; probe++) {
+		if (!(f->taken[probe / 64] & 1ull << probe % 64)) {
+			*number = f->hash | probe;
 			return true;
 		}
 	}
@@ -464,12 +471,23 @@ int store_add(struct store_write *w, const void *data, size_t len)
 	return err;
 }
 
+/* Raise the bound, durably, before it is exceeded. */
+static int raise_bound(struct store *st)
+{
+	uint64_t bound = st->seq + st->cfg.bound_step;
+	int err = paste_btree_put(st->tree, BOUND, bound, NULL);
+
+	if (err)
+		return err;
+	commit(st);
+	st->bound = bound;
+	return 0;
+}
+
 /* Write the record and its entry. */
 static int insert(struct store *st, struct store_write *w, struct found *f)
 {
 	struct record r = {
-		.seq = st->seq + 1,
-		.committed = st->committed,
 		.length = w->length,
 		.pieces = w->n,
 		.value_crc = w->crc,
@@ -479,6 +497,8 @@ static int insert(struct store *st, struct store_write *w, struct found *f)
 	uint64_t number, ref;
 	int err;
 
+	r.seq = st->seq + 1;
+	r.committed = st->committed;
 	if (reserve(&st->superseded, 1) ||
 	    reserve(&st->removed, st->superseded.n + 2))
 		return -ENOMEM;
@@ -501,8 +521,10 @@ int store_put(struct store_write *w, const void *key, size_t len, bool *created)
 	struct found f;
 	int err;
 
+	err = st->seq == st->bound ? raise_bound(st) : 0;
 	find(st, key, len, &f);
-	err = insert(st, w, &f);
+	if (!err)
+		err = insert(st, w, &f);
 	if (err == -ENOSPC && reclaim(st)) {
 		find(st, key, len, &f);
 		err = insert(st, w, &f);
@@ -656,7 +678,8 @@ static int note_key(uint64_t number, uint64_t ref, void *ctx)
 	struct listing *l = ctx;
 	struct record r;
 
-	(void)number;
+	if (number == BOUND)
+		return 0;
 	record_read(&l->st->space, record_line(ref), &r);
 	if (r.key_len < l->len || memcmp(r.key, l->prefix, l->len))
 		return 0;
@@ -746,6 +769,10 @@ static int note_entry(uint64_t number, uint64_t ref, void *ctx)
 	struct recovery *v = ctx;
 	struct candidate *c;
 
+	if (number == BOUND) {
+		v->st->seq = ref;
+		return 0;
+	}
 	if (v->n == v->room) {
 		size_t room = v->room ? 2 * v->room : 1024;
 
@@ -785,16 +812,11 @@ static int judge(struct recovery *v)
 			record_flush(&st->space, line);
 		} else {
 			c->whole = false;
-			/* The number is not used again, in case the entry outlives its deletion. */
-			if (v->durable + above(v, c->e.ref) > st->seq)
-				st->seq = v->durable + above(v, c->e.ref);
 			continue;
 		}
-		if (HASH(st->cfg.hash(st->secret, c->r.key, c->r.key_len)) !=
-		    HASH(c->e.number))
+		if (c->r.seq > st->seq ||
+		    HASH(st->cfg.hash(st->secret, c->r.key, c->r.key_len)) != HASH(c->e.number))
 			return -EBADMSG;
-		if (c->r.seq > st->seq)
-			st->seq = c->r.seq;
 	}
 	return 0;
 }
@@ -835,9 +857,8 @@ static int adopt(struct recovery *v)
 		if (!v->c[i].whole)
 			paste_btree_delete(st->tree, v->c[i].e.number, NULL);
 	}
-	paste_btree_commit(st->tree);
 	st->committed = st->seq;
-	return 0;
+	return raise_bound(st);
 }
 
 static int recover_values(struct store *st)
@@ -925,6 +946,8 @@ int store_open(struct paste_region *region, const struct store_config *cfg, stru
 	st->cfg = *cfg;
 	if (!st->cfg.hash)
 		st->cfg.hash = default_hash;
+	if (!st->cfg.bound_step)
+		st->cfg.bound_step = BOUND_STEP;
 	memcpy(st->secret, paste_region_info(region)->uuid, sizeof(st->secret));
 	err = paste_region_info(region)->buf_num > BUFS_MAX ? -EFBIG : 0;
 	if (!err)

@@ -43,6 +43,7 @@ struct store_config {
 	bool ring;		/* a full log gives its oldest messages up */
 	/* Of a key; NULL: SipHash. Another one only for tests: it belongs to the format. */
 	uint64_t (*hash)(const uint8_t secret[16], const void *key, size_t len);
+	uint32_t bound_step;	/* writes between two fences for the bound; 0: many */
 };
 
 /*
@@ -87,7 +88,7 @@ int store_add(struct store_write *w, const void *data, size_t len);
  * Make it the value of @key, in place of the one that was there. Ends the write, whatever the
  * result.
  * @created: there was none
- * Errors: -ENOSPC no space, or 256 keys have the same hash; -ENOMEM.
+ * Errors: -ENOSPC no space, or 255 keys have the same hash; -ENOMEM.
  */
 int store_put(struct store_write *w, const void *key, size_t len, bool *created);
 

@@ -305,7 +305,9 @@ static void read_all(struct paste_region *region, struct store *st, struct conte
 
 static int open_store(void *image, struct paste_region **region, struct store **st)
 {
-	const struct store_config cfg = { .values = true, .ring = t.ring, .hash = weak_hash };
+	const struct store_config cfg = {
+		.values = true, .ring = t.ring, .hash = weak_hash, .bound_step = 7,
+	};
 	const char *part;
 	int err = paste_region_attach(image, MEM_LEN, region);
 
