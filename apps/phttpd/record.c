@@ -299,26 +299,6 @@ bool record_check_value(const struct space *s, uint32_t line)
 
 /* --------------------------------------------------------------- all of one */
 
-void record_flush(const struct space *s, uint32_t line)
-{
-	struct record_walk w;
-	struct space_piece p;
-	struct record r;
-	uint32_t more;
-
-	record_read(s, line, &r);
-	paste_pm_flush(space_line(s, line), head_size(r.key_len, r.pieces));
-	for (more = r.more; more;) {
-		const struct more *m = (const void *)space_at(s, more);
-
-		paste_pm_flush(m, SPACE_BUF);
-		more = le32toh(m->more);
-	}
-	record_walk(s, line, &w);
-	while (record_next(&w, &p))
-		paste_pm_flush(space_at(s, p.buf) + p.offset, p.len);
-}
-
 bool record_found(struct space *s, uint32_t line)
 {
 	struct record_walk w;

@@ -92,9 +92,6 @@ bool record_check(const struct space *s, uint64_t ref, struct record *r);
 /* Has the value of a record that is there the right CRC? */
 bool record_check_value(const struct space *s, uint32_t line);
 
-/* Flush a record and its value: who wrote them may have died before. */
-void record_flush(const struct space *s, uint32_t line);
-
 /* Count all that a record takes; false: it contradicts another one. */
 bool record_found(struct space *s, uint32_t line);
 

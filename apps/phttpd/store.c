@@ -37,10 +37,11 @@
  *	1. Log and tree recover by themselves.
  *	2. Read the records of all entries and find D.
  *	3. Drop entries whose record is above D and torn.
- *	4. Flush records and values above D that are whole: only the process may have died. Fence.
- *	5. Of each key drop all versions but the last. Raise the bound. Commit.
- *	6. Count the buffers that are in use.
- * Nothing is stored before 5, other than by the tree and log, and a crash repeats it.
+ *	4. Of each key drop all versions but the last. Count the buffers in use.
+ *	5. Raise the bound. Commit.
+ * If only the process died, records above D that are whole are on their way to be durable: they
+ * were flushed before their entries were written, and the tree has waited for that with a
+ * fence, before it let us read any. So an older version may be dropped.
  *
  * The log (paste_wal.h) shares the buffers. It counts for itself how often it names one; in_log
  * is the one count that it has with us for each. Payload has CRCs there, so that an append has one
@@ -796,7 +797,7 @@ static int32_t above(const struct recovery *v, uint64_t ref)
 	return (uint32_t)ref - (uint32_t)v->durable;
 }
 
-/* Steps 3 and 4, without the fence. */
+/* Step 3. */
 static int judge(struct recovery *v)
 {
 	struct store *st = v->st;
@@ -808,9 +809,7 @@ static int judge(struct recovery *v)
 		if (above(v, c->e.ref) <= 0) {
 			if (!c->whole)
 				return -EBADMSG;
-		} else if (c->whole && record_check_value(&st->space, line)) {
-			record_flush(&st->space, line);
-		} else {
+		} else if (!c->whole || !record_check_value(&st->space, line)) {
 			c->whole = false;
 			continue;
 		}
@@ -869,7 +868,6 @@ static int recover_values(struct store *st)
 	if (!err)
 		err = judge(&v);
 	if (!err) {
-		paste_pm_fence();
 		choose_versions(&v);
 		err = adopt(&v);
 	}
