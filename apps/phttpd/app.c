@@ -4,36 +4,69 @@
  *
  * GET / and HEAD / are the benchmark's RPC: a canned head and a body of fixed size. POST to
  * anywhere consumes a body and confirms it. POST /echo answers with the body from the buffers
- * it arrived in: it holds the pieces and sends references to them, as a store would.
+ * it arrived in: it holds the pieces and sends references to them. With a store there is
+ * more, and POST is something else: app_kv.c.
  */
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
+#include "app_kv.h"
 #include "http.h"
+#include "store.h"
+
+/* The target from its path on, in *@len bytes: an absolute one has a host before it. */
+static const char *path_of(const struct http_conn *c, size_t *len)
+{
+	const char *at = c->target, *end = c->target + c->target_len;
+
+	if (end - at > 7 && !strncasecmp(at, "http://", 7)) {
+		at = memchr(at + 7, '/', end - at - 7);
+		if (!at) {	/* an authority alone means the root */
+			*len = 1;
+			return "/";
+		}
+	}
+	*len = end - at;
+	return at;
+}
 
 /* Is the path of the target, without query and in whatever form, equal to @path? */
 static bool path_is(const struct http_conn *c, const char *path)
 {
-	const char *at = c->target, *end = c->target + c->target_len;
-	size_t len = strlen(path);
+	size_t have, len = strlen(path);
+	const char *at = path_of(c, &have);
 
-	if (end - at > 7 && !strncasecmp(at, "http://", 7)) {
-		at = memchr(at + 7, '/', end - at - 7);
-		if (!at)	/* an authority alone means the root */
-			return len == 1;
-	}
-	return (size_t)(end - at) >= len && !memcmp(at, path, len) &&
-	       (at + len == end || at[len] == '?');
+	return have >= len && !memcmp(at, path, len) && (have == len || at[len] == '?');
+}
+
+/* What the store answers. As kv_begin(). */
+static int begin_stored(struct http_conn *c)
+{
+	size_t len;
+	const char *path = path_of(c, &len);
+
+	return len && *path == '/' ? kv_begin(c, path, len) : -1;
 }
 
 int app_begin(struct http_conn *c)
 {
 	struct app_conn *app = &c->app;
+	uint8_t method = c->parser.method;
+	bool root = c->target_len == 1 && *c->target == '/';
+	int status;
 
-	if (c->parser.method == HTTP_POST)
+	if (c->http->store && !(root && method == HTTP_GET) &&
+	    !(method == HTTP_POST && path_is(c, "/echo"))) {
+		status = begin_stored(c);
+		if (status >= 0)
+			return status;
+	}
+	if (method == HTTP_POST)
 		app->op = path_is(c, "/echo") ? APP_ECHO : APP_POST;
-	else if ((c->target_len == 1 && *c->target == '/') || path_is(c, "/"))
+	else if (method != HTTP_GET && method != HTTP_HEAD)
+		return 405;
+	else if (root || path_is(c, "/"))
 		app->op = APP_GET;
 	else
 		return 404;
@@ -67,6 +100,8 @@ static int keep(struct http_conn *c, const struct piece *p)
 
 int app_body(struct http_conn *c, const struct piece *p)
 {
+	if (c->app.kv)
+		kv_body(c, p);
 	return c->app.op == APP_ECHO ? keep(c, p) : 0;
 }
 
@@ -74,6 +109,8 @@ bool app_reply(struct http_conn *c)
 {
 	struct app_conn *app = &c->app;
 
+	if (app->kv)
+		return kv_reply(c);
 	if (app->op == APP_ECHO) {
 		http_reply(c, 200, "application/octet-stream", c->body_len);
 	} else {
@@ -93,6 +130,8 @@ bool app_more(struct http_conn *c)
 {
 	struct app_conn *app = &c->app;
 
+	if (app->kv)
+		return kv_more(c);
 	while (app->fill && !c->stalled) {
 		size_t len;
 		char *to = http_room(c, &len);
@@ -116,6 +155,8 @@ void app_end(struct http_conn *c)
 {
 	struct app_conn *app = &c->app;
 
+	if (app->kv)
+		kv_end(c);
 	if (app->held) {
 		while (app->next < app->nheld)
 			c->http->be->drop(c->http, app->held[app->next++].buf);
@@ -126,4 +167,15 @@ void app_end(struct http_conn *c)
 	app->nheld = 0;
 	app->next = 0;
 	app->fill = 0;
+}
+
+void app_batch(struct http *h)
+{
+	if (h->store)
+		store_commit(h->store);
+}
+
+void app_exit(struct http *h)
+{
+	kv_exit(h);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * app.h - what the requests mean: the part that a store replaces
+ * app.h - what the requests mean; app_kv.c has those that a store answers
  *
  * http.c calls these in the order of a request's life: app_begin() when its headers are there,
  * app_body() for each run of body bytes, app_reply() when it is complete, app_more() as often as
@@ -21,8 +21,11 @@ enum app_op {
 	APP_NONE,		/* nothing to do: answered with an error */
 	APP_GET,		/* GET /, HEAD / */
 	APP_POST,		/* consume the body */
-	APP_ECHO		/* POST /echo: answer with the body, from the buffers it came in */
+	APP_ECHO,		/* POST /echo: answer with the body, from the buffers it came in */
+	APP_KV			/* from here on for the store: see app_kv.c */
 };
+
+struct app_kv;
 
 struct app_conn {
 	uint8_t op;		/* enum app_op */
@@ -31,6 +34,7 @@ struct app_conn {
 	uint64_t fill;		/* bytes of the fixed body that are still to be produced */
 	struct piece *held;	/* the body to echo: APP_PIECES_MAX entries, or NULL; each holds
 				 * its buffer from @next on */
+	struct app_kv *kv;	/* what the store has to do with it, or NULL */
 };
 
 /* Headers are complete. Returns 0, or the status to answer with after the body. */
@@ -47,5 +51,11 @@ bool app_more(struct http_conn *c);
 
 /* Forget the request. */
 void app_end(struct http_conn *c);
+
+/* The answers of a batch are about to leave: what they say has to be true from now on. */
+void app_batch(struct http *h);
+
+/* The thread ends; it has no connections any more. */
+void app_exit(struct http *h);
 
 #endif /* PHTTPD_APP_H */

@@ -33,6 +33,13 @@
  * where the buffer itself is handed to the stack; copied, where it is not), drop() takes
  * the caller's away. A caller may drop right after send(). hold() can say no: buffers
  * are finite, and input stops when they are all kept. The caller then copies, or gives up.
+ *
+ * With a store there are also the buffers of its region, which have names instead of addresses
+ * (buf_of_region()). The HTTP layer sends from them under a count that it has by other means; the
+ * queue's count is the back end's doing, as ever.
+ *
+ * Nothing that was produced leaves before http_batch() has returned: with a store it is what makes
+ * the answers true.
  */
 #ifndef PHTTPD_BACKEND_H
 #define PHTTPD_BACKEND_H
@@ -50,6 +57,22 @@ struct worker;
 
 /* A buffer of the back end's; what it is only the back end knows. */
 struct buf;
+
+/* Number @idx of the region: an odd value, which no address of a buffer is. */
+static inline struct buf *buf_of_region(uint32_t idx)
+{
+	return (struct buf *)(2 * (uintptr_t)idx + 1);
+}
+
+static inline bool buf_in_region(const struct buf *b)
+{
+	return (uintptr_t)b & 1;
+}
+
+static inline uint32_t buf_region_index(const struct buf *b)
+{
+	return (uintptr_t)b >> 1;
+}
 
 struct piece {
 	char *data;		/* first byte; not terminated */

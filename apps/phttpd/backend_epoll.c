@@ -250,7 +250,7 @@ static void feed(struct client *c, struct piece p)
 		c->stash = (struct piece) {
 			.data = p.data + n,
 			.len = p.len - n,
-			.buf = buf_hold(p.buf),
+			.buf = buf_hold(c->conn.set, p.buf),
 		};
 		c->conn.stashed = 1;
 	}

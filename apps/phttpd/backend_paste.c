@@ -18,9 +18,20 @@
  *	             ring already are kept by swapping extra buffers into their slots, or, when
  *	             these are few, copied aside (spilled), up to SPILL_MAX bytes
  *
- * Buffers kept (hold) are named by index; refs[] counts. An index whose last count goes becomes an
- * extra buffer again. A slot that lends one has a count until the kernel has dealt with the slot;
- * from then on the kernel looks after what is on its way to a client.
+ * Buffers kept (hold) are named by index; refs[] counts. An index whose last count goes becomes a
+ * spare one again. A slot that lends one has a count until the kernel has dealt with the slot;
+ * from then on the kernel looks after what is on its way to a client: such a buffer is not written
+ * to before it has been with the kernel again, so it is the first to be swapped into a slot.
+ *
+ *	    received		     kept: refs > 0
+ *	RX slot <--------------------- spare, lent before  <---.
+ *	   |  ^----------------------- spare, clean  <--.      | last count goes
+ *	   '--------> kept ------------------------------'------'
+ *				spare, clean ----> taken by the store, to be written to
+ *
+ * With a store the port lies in its region. The store keeps buffers as anybody else, one count for
+ * all that it has in one, and leaves at least SPARE_LOW spare ones. With --copy the region is not
+ * the port's, and the store copies as it does for sockets.
  *
  * The listener is registered: new connections are slots, too. The end of a connection: if it is not
  * congested, its last slot closes it. Otherwise, or when the rest of the input has to be
@@ -39,12 +50,14 @@
 #include <paste.h>
 
 #include "conn.h"
+#include "store.h"
 
 #define TX_RESERVE	64	/* free TX slots below which no input is taken */
 #define BURST		32	/* TX slots a connection may fill in a round */
 #define RX_SLOTS	1024	/* of a ring: also the pieces that may have to be kept */
 
 #define SPARE_LOW	RX_SLOTS /* spare buffers below which input is copied aside, not kept */
+#define PORT_MIN	(5 * RX_SLOTS)	/* slots of two rings, spare buffers, NIC and TCP */
 #define SPILL_MAX	(128u << 20) /* bytes copied aside for all connections of a thread */
 
 /* A piece kept until its connection goes on. */
@@ -54,8 +67,8 @@ struct stashed {
 };
 
 /*
- * What struct buf is here: a buffer of the port's, named by 2 * index + 1, or a piece that
- * was copied aside, at this (even) address.
+ * What struct buf is here: a buffer of the port's, named as one of a region (which it is if
+ * there is a store), or a piece that was copied aside, at this (even) address.
  */
 struct spill {
 	uint32_t refs;
@@ -85,10 +98,13 @@ struct loop {
 	struct netmap_ring *rx, *tx;
 	struct client **client;	/* by descriptor */
 	int clients;		/* size of that array */
-	uint16_t *refs;		/* by buffer: counts of hold(), and of slots that lend it */
+	uint32_t *refs;		/* by buffer: counts of hold(), and of slots that lend it */
+	bool *was_lent;		/* by buffer: may be on its way to a client, as far as we know */
 	uint32_t *lent;		/* buffers of slots that the kernel may not have dealt with */
 	uint32_t nlent, lent_size;
-	uint32_t spare;		/* extra buffers in the port's list */
+	uint32_t spare;		/* buffers that are ours and nobody keeps: both stacks */
+	uint32_t *clean, nclean;	/* of these: were not lent */
+	uint32_t *used, nused;		/* were */
 	uint64_t spilled;	/* bytes copied aside */
 	uint32_t in_slot;	/* buffer of the RX slot at hand, 0: none */
 	uint64_t round;
@@ -124,25 +140,34 @@ static void enqueue(struct loop *l, struct client *c)
 	l->run_tail = &c->next;
 }
 
-static struct buf *buf_of(uint32_t idx)
-{
-	return (struct buf *)(2 * (uintptr_t)idx + 1);
-}
-
-static uint32_t index_of(const struct buf *b)
-{
-	return (uintptr_t)b >> 1;
-}
-
 /* NULL for a buffer of the port's. */
 static struct spill *spill_of(struct buf *b)
 {
-	return (uintptr_t)b & 1 ? NULL : (struct spill *)b;
+	return buf_in_region(b) ? NULL : (struct spill *)b;
 }
 
 /*
  * Buffers.
  */
+
+static void push_spare(struct loop *l, uint32_t idx)
+{
+	l->spare++;
+	if (l->was_lent[idx])
+		l->used[l->nused++] = idx;
+	else
+		l->clean[l->nclean++] = idx;
+}
+
+/* A spare buffer that goes into an RX slot, and so to the kernel. */
+static uint32_t pop_spare(struct loop *l)
+{
+	uint32_t idx = l->nused ? l->used[--l->nused] : l->clean[--l->nclean];
+
+	l->spare--;
+	l->was_lent[idx] = false;
+	return idx;
+}
 
 static bool keep(struct loop *l, uint32_t idx)
 {
@@ -159,11 +184,44 @@ static bool keep(struct loop *l, uint32_t idx)
 
 static void unkeep(struct loop *l, uint32_t idx)
 {
-	if (!--l->refs[idx] && idx != l->in_slot) {
-		l->spare++;
-		paste_buf_push(l->port->nifp, l->rx, idx);
-	}
+	if (!--l->refs[idx] && idx != l->in_slot)
+		push_spare(l, idx);
 }
+
+/*
+ * Buffers, for the store.
+ */
+
+static uint32_t store_take(void *ctx)
+{
+	struct loop *l = ctx;
+	uint32_t idx;
+
+	if (!l->nclean || l->spare <= SPARE_LOW)
+		return 0;
+	idx = l->clean[--l->nclean];
+	l->spare--;
+	l->refs[idx] = 1;
+	return idx;
+}
+
+static bool store_keep(void *ctx, uint32_t idx)
+{
+	struct loop *l = ctx;
+
+	return (l->refs[idx] || l->spare > SPARE_LOW) && keep(l, idx);
+}
+
+static void store_give(void *ctx, uint32_t idx)
+{
+	unkeep(ctx, idx);
+}
+
+static const struct space_owner store_owner = {
+	.take = store_take,
+	.keep = store_keep,
+	.give = store_give,
+};
 
 /*
  * Output. The slot before @head is filled and not handed over yet (that is poll()'s doing), so it
@@ -238,13 +296,14 @@ static void note_lent(struct loop *l, uint32_t idx)
 	}
 	l->lent[l->nlent++] = idx;
 	l->refs[idx]++;
+	l->was_lent[idx] = true;
 }
 
 static bool paste_send(struct http_conn *hc, const struct piece *p)
 {
 	struct loop *l = loop_of(hc);
 	struct client *c = client_of(hc);
-	uint32_t idx = index_of(p->buf);
+	uint32_t idx = buf_region_index(p->buf);
 	size_t room;
 
 	if (spill_of(p->buf)) {
@@ -304,7 +363,7 @@ static bool hold(struct loop *l, struct buf *b)
 	struct spill *spill = spill_of(b);
 
 	if (!spill)
-		return keep(l, index_of(b));
+		return keep(l, buf_region_index(b));
 	spill->refs++;
 	return true;
 }
@@ -314,7 +373,7 @@ static void drop(struct loop *l, struct buf *b)
 	struct spill *spill = spill_of(b);
 
 	if (!spill) {
-		unkeep(l, index_of(b));
+		unkeep(l, buf_region_index(b));
 	} else if (!--spill->refs) {
 		l->spilled -= spill->size;
 		free(spill);
@@ -579,7 +638,7 @@ static void on_event(struct loop *l, struct client *c, const struct netmap_slot 
 
 static void on_data(struct loop *l, struct client *c, struct netmap_slot *s)
 {
-	struct piece p = { .buf = buf_of(s->buf_idx) };
+	struct piece p = { .buf = buf_of_region(s->buf_idx) };
 	size_t len;
 	bool ok;
 
@@ -588,10 +647,8 @@ static void on_data(struct loop *l, struct client *c, struct netmap_slot *s)
 	l->in_slot = s->buf_idx;
 	ok = feed(l, c, p);
 	l->in_slot = 0;
-	if (l->refs[s->buf_idx]) {
-		l->spare--;
-		paste_rx_keep(s, paste_buf_pop(l->port->nifp, l->rx));
-	}
+	if (l->refs[s->buf_idx])
+		paste_rx_keep(s, pop_spare(l));
 	if (!ok) {
 		l->w->http.stats.starved++;
 		client_close(l, c);
@@ -622,6 +679,70 @@ static void receive_all(struct loop *l)
  * Opening. Thread 0's port call creates the rings of all, so the others wait for their turn.
  */
 
+/* The port's memory is the region's, and what the store has in there is not the kernel's. */
+static int use_region(struct loop *l, struct nmreq_opt_pst_keep *keep, uint32_t **list)
+{
+	const struct paste_region_info *info = paste_region_info(l->w->opt->memory);
+	const struct space *s = store_space(l->w->opt->store);
+	uint32_t used = s->used;
+	struct nmreq_pools_info *pools;
+	size_t len;
+	void *packet = paste_region_packet(l->w->opt->memory, &len);
+
+	if (s->num - s->limit < PORT_MIN) {
+		fprintf(stderr, "phttpd: %u buffers in the region are too few for a port: make it "
+			"one of %u\n", s->num, 2 * PORT_MIN);
+		return -ENOSPC;
+	}
+	*list = calloc(used + 1, sizeof(**list));
+	if (!*list)
+		return -ENOMEM;
+	if (nmport_extmem(l->port, packet, len))
+		return -errno;
+	pools = nmport_extmem_getinfo(l->port);
+	pools->nr_if_pool_objtotal = info->if_num;
+	pools->nr_if_pool_objsize = info->if_size;
+	pools->nr_ring_pool_objtotal = info->ring_num;
+	pools->nr_ring_pool_objsize = info->ring_size;
+	*keep = (struct nmreq_opt_pst_keep) {
+		.nro_opt.nro_reqtype = NETMAP_REQ_OPT_PST_KEEP,
+		.nro_indexes = (uintptr_t)*list,
+		.nro_count = store_used(l->w->opt->store, *list, used),
+	};
+	nmreq_push_option(&l->port->hdr, &keep->nro_opt);
+	/* What the store may still take, and what pieces may have to be kept besides. */
+	l->port->reg.nr_extra_bufs = (s->limit > used ? s->limit - used : 0) + 2 * RX_SLOTS;
+	return 0;
+}
+
+static bool in_place(const struct loop *l)
+{
+	return l->w->opt->store && !l->w->opt->http.copy;
+}
+
+static int open_desc(struct loop *l)
+{
+	struct nmreq_opt_pst_keep keep;
+	uint32_t *list = NULL;
+	int err = 0;
+
+	/* The call that makes the port sizes it for all. */
+	l->port->reg.nr_extra_bufs = 2 * RX_SLOTS;
+	if (in_place(l))
+		err = use_region(l, &keep, &list);
+	if (!err && nmport_open_desc(l->port))
+		err = -errno;
+	if (list)
+		nmreq_remove_option(&l->port->hdr, &keep.nro_opt);
+	free(list);
+	if (!err && in_place(l) && nmport_extmem_getinfo(l->port)->nr_buf_pool_offset !=
+				   paste_region_info(l->w->opt->memory)->buf_ofs) {
+		fprintf(stderr, "phttpd: the port has its buffers elsewhere than the region\n");
+		err = -EINVAL;
+	}
+	return err;
+}
+
 static int open_port(struct loop *l)
 {
 	static pthread_mutex_t turn = PTHREAD_MUTEX_INITIALIZER;
@@ -634,16 +755,10 @@ static int open_port(struct loop *l)
 		 opt->threads, RX_SLOTS);
 	pthread_mutex_lock(&turn);
 	l->port = nmport_prepare(name);
-	if (l->port) {
-		/* The call that makes the port sizes it for all. */
-		l->port->reg.nr_extra_bufs = 2 * RX_SLOTS;
-		if (nmport_open_desc(l->port)) {
-			err = -errno;
-			nmport_undo_prepare(l->port);
-			l->port = NULL;
-		}
-	} else {
-		err = -errno;
+	err = l->port ? open_desc(l) : -errno;
+	if (err && l->port) {
+		nmport_close(l->port);
+		l->port = NULL;
 	}
 	if (!err && opt->interface && !attached) {
 		snprintf(name, sizeof(name), "stack:%s", opt->interface);
@@ -655,6 +770,32 @@ static int open_port(struct loop *l)
 	}
 	pthread_mutex_unlock(&turn);
 	return err;
+}
+
+/* The extra buffers: all of them from the port's list into ours. */
+static int collect_spare(struct loop *l)
+{
+	uint32_t n = l->port->reg.nr_memsize / l->rx->nr_buf_size, idx;
+
+	l->refs = calloc(n, sizeof(*l->refs));
+	l->was_lent = calloc(n, sizeof(*l->was_lent));
+	l->clean = calloc(n, sizeof(*l->clean));
+	l->used = calloc(n, sizeof(*l->used));
+	if (!l->refs || !l->was_lent || !l->clean || !l->used)
+		return -ENOMEM;
+	while ((idx = paste_buf_pop(l->port->nifp, l->rx)))
+		push_spare(l, idx);
+	return 0;
+}
+
+/* What the store has in the region from an earlier life is kept already. */
+static void serve_store(struct loop *l)
+{
+	struct space *s = store_space(l->w->opt->store);
+
+	for (uint32_t idx = 0; idx < s->num; idx++)
+		l->refs[idx] = s->refs[idx] ? 1 : 0;
+	space_set_owner(s, &store_owner, l);
 }
 
 static int watch(struct loop *l, int fd)
@@ -681,10 +822,10 @@ static int loop_open(struct loop *l, struct worker *w)
 		return worker_fail("epoll", errno);
 	l->tx = NETMAP_TXRING(l->port->nifp, l->port->first_tx_ring);
 	l->rx = NETMAP_RXRING(l->port->nifp, l->port->first_rx_ring);
-	l->spare = l->port->reg.nr_extra_bufs;
-	l->refs = calloc(l->port->reg.nr_memsize / l->rx->nr_buf_size, sizeof(*l->refs));
-	if (!l->refs)
+	if (collect_spare(l))
 		return worker_fail("buffers", ENOMEM);
+	if (in_place(l))
+		serve_store(l);
 	err = paste_register(l->port->fd, w->listen_fd);
 	return err ? worker_fail("cannot register the listening socket", -err) : 0;
 }
@@ -697,8 +838,15 @@ static void loop_close(struct loop *l)
 		client_close(l, client_of(&conn->http));
 	run_all(l);		/* frees */
 	conns_destroy(&l->set);
+	if (in_place(l))
+		space_set_owner(store_space(l->w->opt->store), NULL, NULL);
+	while (l->spare)	/* other threads' ports may live on */
+		paste_buf_push(l->port->nifp, l->rx, pop_spare(l));
 	free(l->client);
 	free(l->refs);
+	free(l->was_lent);
+	free(l->clean);
+	free(l->used);
 	free(l->lent);
 	if (l->rare >= 0)
 		close(l->rare);

@@ -127,12 +127,16 @@ static void enqueue(struct loop *l, struct client *c)
  * Submission.
  */
 
+/* Among what has to leave to make room there may be answers of this round. */
 static struct io_uring_sqe *get_sqe(struct loop *l)
 {
 	struct io_uring_sqe *sqe;
 
 	while (!(sqe = io_uring_get_sqe(&l->ring))) {
-		int n = io_uring_submit(&l->ring);
+		int n;
+
+		http_batch(&l->w->http);
+		n = io_uring_submit(&l->ring);
 
 		if (n < 0 && n != -EINTR && n != -EAGAIN && n != -EBUSY) {
 			worker_fail("io_uring_enter", -n);
@@ -428,7 +432,7 @@ static bool keep(struct client *c, struct piece p)
 		c->stash = bigger;
 		c->stash_room = room;
 	}
-	buf_hold(p.buf);
+	buf_hold(c->conn.set, p.buf);
 	c->stash[c->conn.stashed++] = p;
 	return true;
 }

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "conn.h"
+#include "store.h"
 
 static struct conn *conn_of(struct http_conn *hc)
 {
@@ -36,7 +37,9 @@ struct buf *buf_get(struct conns *set)
 
 void buf_put(struct conns *set, struct buf *b)
 {
-	if (--b->refs == 0) {
+	if (buf_in_region(b)) {
+		space_drop(set->region, buf_region_index(b));
+	} else if (--b->refs == 0) {
 		b->next = set->free;
 		set->free = b;
 		set->used--;
@@ -52,7 +55,7 @@ bool conn_hold(struct http *h, struct buf *b)
 
 	if (set->used >= BUF_MAX / 2)
 		return false;
-	buf_hold(b);
+	buf_hold(set, b);
 	return true;
 }
 
@@ -213,7 +216,7 @@ static bool append(struct conn *c, char *data, size_t len, struct buf *buf)
 		c->seg[(c->seg_first + c->seg_count++) % CONN_SEGS] = (struct piece) {
 			.data = data,
 			.len = len,
-			.buf = buf_hold(buf),
+			.buf = buf_hold(c->set, buf),
 		};
 	}
 	c->out_bytes += len;
@@ -278,6 +281,8 @@ int conns_init(struct conns *set, struct worker *w)
 	*set = (struct conns) { .w = w };
 	set->dirty_tail = &set->dirty;
 	w->private = set;
+	if (w->http.store)
+		set->region = store_space(w->http.store);
 	set->out = buf_get(set);
 	return set->out ? 0 : -ENOMEM;
 }

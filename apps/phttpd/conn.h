@@ -24,6 +24,7 @@
 
 #include <sys/uio.h>
 
+#include "space.h"
 #include "worker.h"
 
 #define BUF_SIZE	65536		/* bytes of data in a buffer */
@@ -64,6 +65,7 @@ struct conn_list {
 /* The connections and buffers of a thread. */
 struct conns {
 	struct worker *w;
+	struct space *region;		/* buffers of the store, or NULL */
 	struct conn_list idle;		/* all that are open */
 	struct conn_list linger;	/* those whose end is near */
 	struct conn *dirty;		/* those with output of this round, in order */
@@ -80,11 +82,14 @@ struct conns {
 int conns_init(struct conns *set, struct worker *w);
 void conns_destroy(struct conns *set);
 
-/* A buffer with one count, or NULL; an additional count; one count less. */
+/* A buffer with one count, or NULL; an additional count; one count less, also of the region's. */
 struct buf *buf_get(struct conns *set);
-static inline struct buf *buf_hold(struct buf *b)
+static inline struct buf *buf_hold(struct conns *set, struct buf *b)
 {
-	b->refs++;
+	if (buf_in_region(b))
+		space_hold(set->region, buf_region_index(b));
+	else
+		b->refs++;
 	return b;
 }
 void buf_put(struct conns *set, struct buf *b);

@@ -41,6 +41,8 @@ static const struct {
 	const char *text;
 } statuses[] = {
 	{ 200, "OK" },
+	{ 201, "Created" },
+	{ 204, "No Content" },
 	{ 400, "Bad Request" },
 	{ 404, "Not Found" },
 	{ 405, "Method Not Allowed" },
@@ -51,6 +53,7 @@ static const struct {
 	{ 501, "Not Implemented" },
 	{ 503, "Service Unavailable" },
 	{ 505, "HTTP Version Not Supported" },
+	{ 507, "Insufficient Storage" },
 };
 
 static const char *status_text(int code)
@@ -97,7 +100,7 @@ static char *put_number(char *to, uint64_t n)
 }
 
 /* At most 330 bytes, so it fits into HTTP_ROOM with the body of an error. */
-static char *put_head(char *to, const char *date, int status, const char *type,
+static char *put_head(char *to, const struct http *h, int status, const char *type,
 		      enum http_persist persist, uint64_t body_len)
 {
 	to = put(to, "HTTP/1.1 ");
@@ -105,7 +108,7 @@ static char *put_head(char *to, const char *date, int status, const char *type,
 	to = put(to, " ");
 	to = put(to, status_text(status));
 	to = put(to, "\r\n" BEFORE_DATE);
-	to = put(to, date);
+	to = put(to, h->date);
 	to = put(to, "\r\n");
 	to = put(to, persist_line(persist));
 	if (type) {
@@ -114,7 +117,11 @@ static char *put_head(char *to, const char *date, int status, const char *type,
 		to = put(to, "\r\n");
 	}
 	if (status == 405)
-		to = put(to, "Allow: GET, HEAD, POST\r\n");
+		to = put(to, h->cfg->store == STORE_BTREE ?
+			     "Allow: GET, HEAD, POST, PUT, DELETE\r\n" :
+			     "Allow: GET, HEAD, POST\r\n");
+	if (status == 204)	/* RFC 9110, 8.6: has no length */
+		return put(to, "\r\n");
 	to = put(to, "Content-Length: ");
 	to = put_number(to, body_len);
 	return put(to, "\r\n\r\n");
@@ -124,7 +131,7 @@ void http_reply(struct http_conn *c, int status, const char *type, uint64_t body
 {
 	size_t avail;
 	char *start = http_room(c, &avail);
-	char *end = put_head(start, c->http->date, status, type, c->persist, body_len);
+	char *end = put_head(start, c->http, status, type, c->persist, body_len);
 
 	http_commit(c, end - start);
 }
@@ -138,12 +145,12 @@ void http_reply_canned(struct http_conn *c, const struct http_canned *r)
 	http_commit(c, len);
 }
 
-static void reply_error(struct http_conn *c)
+void http_reply_error(struct http_conn *c, int status)
 {
-	const char *text = status_text(c->status);
+	const char *text = status_text(status);
 	size_t avail;
 	char *start = http_room(c, &avail);
-	char *end = put_head(start, c->http->date, c->status, "text/plain", c->persist,
+	char *end = put_head(start, c->http, status, "text/plain", c->persist,
 			     strlen(text) + 1);
 
 	if (!http_is_head(c)) {
@@ -193,7 +200,7 @@ static void refuse(struct http_conn *c, int status)
 	c->status = status;
 	c->persist = HTTP_NO_PERSIST;
 	c->http->stats.requests++;
-	reply_error(c);
+	http_reply_error(c, status);
 	c->end = HTTP_LINGER;
 	c->stalled = false;
 }
@@ -361,11 +368,6 @@ static int judge_head(const struct http_conn *c)
 	return 0;
 }
 
-static bool method_known(uint8_t method)
-{
-	return method == HTTP_GET || method == HTTP_HEAD || method == HTTP_POST;
-}
-
 static bool body_follows(const llhttp_t *parser)
 {
 	return (parser->flags & F_CHUNKED) ||
@@ -389,7 +391,7 @@ static int on_headers_complete(llhttp_t *parser)
 		return HPE_USER;
 	}
 	if (!c->status)
-		c->status = method_known(parser->method) ? app_begin(c) : 405;
+		c->status = app_begin(c);
 	if (c->expect && parser->http_minor && body_follows(parser)) {
 		static const char go_on[] = "HTTP/1.1 100 Continue\r\n\r\n";
 		size_t avail;
@@ -445,7 +447,7 @@ static int on_message_complete(llhttp_t *parser)
 		c->persist = parser->http_minor ? HTTP_PERSIST : HTTP_PERSIST_10;
 	c->http->stats.requests++;
 	if (c->status)
-		reply_error(c);
+		http_reply_error(c, c->status);
 	else
 		done = app_reply(c);
 	reset(c);
@@ -561,13 +563,14 @@ void http_batch(struct http *h)
 	if (h->stats.requests != h->batch_mark) {
 		h->stats.batches++;
 		h->batch_mark = h->stats.requests;
+		app_batch(h);
 	}
 }
 
-static void can(struct http_canned *r, const char *date, enum http_persist persist,
+static void can(struct http_canned *r, const struct http *h, enum http_persist persist,
 		uint64_t body_len)
 {
-	char *end = put_head(r->text, date, 200, NULL, persist, body_len);
+	char *end = put_head(r->text, h, 200, NULL, persist, body_len);
 
 	r->head_len = end - r->text;
 	r->body_len = body_len;
@@ -578,16 +581,23 @@ static void can(struct http_canned *r, const char *date, enum http_persist persi
 	}
 }
 
-void http_init(struct http *h, const struct http_config *cfg, const struct backend *be)
+void http_init(struct http *h, const struct http_config *cfg, const struct backend *be,
+	       struct store *store)
 {
 	memset(h, 0, sizeof(*h));
 	h->cfg = cfg;
 	h->be = be;
+	h->store = store;
 	memset(h->date, ' ', HTTP_DATE_LEN);
 	for (int i = 0; i < HTTP_PERSIST_KINDS; i++) {
-		can(&h->get[i], h->date, i, cfg->reply_size);
-		can(&h->post[i], h->date, i, POST_REPLY_SIZE);
+		can(&h->get[i], h, i, cfg->reply_size);
+		can(&h->post[i], h, i, POST_REPLY_SIZE);
 	}
+}
+
+void http_exit(struct http *h)
+{
+	app_exit(h);
 }
 
 void http_tick(struct http *h, time_t now)

@@ -16,11 +16,22 @@
 #include "backend.h"
 
 #define HTTP_HEAD_MAX	8192	/* bytes of request line and headers, else 431 */
-#define HTTP_TARGET_MAX	1024	/* bytes of request target, else 414 */
+#define HTTP_TARGET_MAX	4096	/* bytes of request target, else 414: a key of 1024, encoded */
 #define HTTP_DATE_LEN	29	/* bytes of "Sun, 06 Nov 1994 08:49:37 GMT" */
+
+struct app_kv;
+struct store;
+
+enum store_mode {
+	STORE_NONE,		/* what is posted is forgotten */
+	STORE_WAL,		/* it is logged */
+	STORE_BTREE		/* as well, and there are values by key */
+};
 
 /* What the command line decides; shared by all threads, constant. */
 struct http_config {
+	enum store_mode store;
+	bool copy;		/* values are copied out of the store as well as into it */
 	uint64_t max_body;	/* bytes of a request's body, else 413 */
 	uint64_t reply_size;	/* bytes of body in the answer to GET / */
 };
@@ -37,6 +48,10 @@ struct http_stats {
 	uint64_t timeouts;	/* connections closed because nothing happened in them */
 	uint64_t resets;	/* connections that ended with an error of the transport */
 	uint64_t starved;	/* connections closed to get buffers back, see backend_*.c */
+	uint64_t stored;	/* these four are the store's: see struct store_stats */
+	uint64_t copied;
+	uint64_t commits;
+	uint64_t full;
 };
 
 /* Does the connection go on after an answer, and must the client be told? */
@@ -59,6 +74,8 @@ struct http_canned {
 struct http {
 	const struct http_config *cfg;
 	const struct backend *be;
+	struct store *store;	/* NULL: none */
+	struct app_kv *idle_kv;	/* app_kv.c: not in use */
 	struct http_stats stats;
 	uint64_t batch_mark;	/* stats.requests at the last http_batch() */
 	char date[HTTP_DATE_LEN + 1];				/* now, for the Date header */
@@ -125,8 +142,15 @@ struct http_conn {
 	char target_copy[HTTP_TARGET_MAX];	/* last: not cleared for a new connection */
 };
 
-/* Prepare a thread's state; http_tick() must follow before the first request. */
-void http_init(struct http *h, const struct http_config *cfg, const struct backend *be);
+/*
+ * Prepare a thread's state; http_tick() must follow before the first request.
+ * @store: what keeps things, NULL with STORE_NONE; it stays the caller's
+ */
+void http_init(struct http *h, const struct http_config *cfg, const struct backend *be,
+	       struct store *store);
+
+/* Free what the thread's state has collected; its connections are closed. */
+void http_exit(struct http *h);
 
 /* It is @now: call about once a second. */
 void http_tick(struct http *h, time_t now);
@@ -150,7 +174,7 @@ void http_eof(struct http_conn *c);
 /* The connection is gone: give back what it holds. */
 void http_close(struct http_conn *c);
 
-/* The answers produced since the last call are about to leave. */
+/* The answers produced since the last call are about to leave. Before none of them may. */
 void http_batch(struct http *h);
 
 /*
@@ -160,6 +184,9 @@ void http_batch(struct http *h);
  */
 void http_reply(struct http_conn *c, int status, const char *type, uint64_t body_len);
 void http_reply_canned(struct http_conn *c, const struct http_canned *r);
+
+/* Answer with an error, body and all. */
+void http_reply_error(struct http_conn *c, int status);
 
 static inline char *http_room(struct http_conn *c, size_t *avail)
 {

@@ -15,10 +15,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <paste_region.h>
+
+#include "store.h"
 #include "worker.h"
 
 #ifndef PHTTPD_VERSION
@@ -28,6 +32,7 @@
 #define THREADS_MAX	256
 #define SPARE_FILES	64	/* descriptors besides the connections */
 #define SPARE_PER_WORKER 8
+#define PLAIN_MEMORY	(256u << 20)	/* bytes of a store without a region */
 
 /* Back ends by name; those that were left out of the build say why. */
 static const struct {
@@ -56,6 +61,10 @@ enum {
 	OPT_IDLE_TIMEOUT,
 	OPT_REPLY_SIZE,
 	OPT_BUSY_POLL,
+	OPT_STORE,
+	OPT_REGION,
+	OPT_RING,
+	OPT_COPY,
 };
 
 static const struct option long_options[] = {
@@ -69,6 +78,10 @@ static const struct option long_options[] = {
 	{ "max-connections", required_argument, NULL, OPT_MAX_CONNECTIONS },
 	{ "idle-timeout", required_argument, NULL, OPT_IDLE_TIMEOUT },
 	{ "reply-size", required_argument, NULL, OPT_REPLY_SIZE },
+	{ "store", required_argument, NULL, OPT_STORE },
+	{ "region", required_argument, NULL, OPT_REGION },
+	{ "ring", no_argument, NULL, OPT_RING },
+	{ "copy", no_argument, NULL, OPT_COPY },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ 0 }
@@ -86,6 +99,10 @@ static const char usage[] =
 "      --max-body BYTES     largest request body (16M)\n"
 "      --max-connections N  connections at a time (10000)\n"
 "      --idle-timeout S     seconds without progress until a connection is closed (60; 0: never)\n"
+"      --store MODE         none (default), wal: POST is logged, btree: and values by key\n"
+"      --region PATH        where the store is; without it, in memory that nothing survives\n"
+"      --ring               a full log gives its oldest messages up\n"
+"      --copy               paste: copy into the store, do not keep what arrived\n"
 "  -h, --help               this text\n"
 "  -V, --version            version and back ends\n"
 "BYTES may end in K, M or G. See phttpd(1).\n";
@@ -138,6 +155,17 @@ static const struct backend *backend(const char *name)
 		return backends[i].be;
 	}
 	bad("--backend: '%s' is none of epoll, uring, paste", name);
+}
+
+static enum store_mode store_mode(const char *name)
+{
+	static const char *const names[] = { "none", "wal", "btree" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (!strcmp(name, names[i]))
+			return (enum store_mode)i;
+	}
+	bad("--store: '%s' is none of none, wal, btree", name);
 }
 
 static void set_address(struct options *opt, const char *address, unsigned port)
@@ -213,6 +241,18 @@ static void parse(struct options *opt, int argc, char **argv)
 		case OPT_REPLY_SIZE:
 			opt->http.reply_size = number("reply-size", optarg, 0, UINT64_MAX, true);
 			break;
+		case OPT_STORE:
+			opt->http.store = store_mode(optarg);
+			break;
+		case OPT_REGION:
+			opt->region = optarg;
+			break;
+		case OPT_RING:
+			opt->ring = true;
+			break;
+		case OPT_COPY:
+			opt->http.copy = true;
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			exit(0);
@@ -228,6 +268,12 @@ static void parse(struct options *opt, int argc, char **argv)
 		bad("unexpected argument '%s'", argv[optind]);
 	if (opt->interface && strcmp(opt->backend->name, "paste"))
 		bad("--interface is for --backend paste");
+	if (opt->http.copy && strcmp(opt->backend->name, "paste"))
+		bad("--copy is for --backend paste");
+	if (!opt->http.store && (opt->region || opt->ring || opt->http.copy))
+		bad("--region, --ring and --copy are for --store wal or btree");
+	if (opt->http.store && opt->threads > 1)
+		bad("--store is for one thread");
 	set_address(opt, address, port);
 }
 
@@ -318,9 +364,94 @@ static void last_line(const struct http_stats *s)
 	printf("phttpd: connections %" PRIu64 " requests %" PRIu64 " errors %" PRIu64
 	       " bytes_in %" PRIu64 " bytes_out %" PRIu64 " batches %" PRIu64
 	       " refused %" PRIu64 " timeouts %" PRIu64 " resets %" PRIu64
-	       " starved %" PRIu64 "\n",
+	       " starved %" PRIu64 " stored %" PRIu64 " copied %" PRIu64
+	       " commits %" PRIu64 " full %" PRIu64 "\n",
 	       s->connections, s->requests, s->errors, s->bytes_in, s->bytes_out, s->batches,
-	       s->refused, s->timeouts, s->resets, s->starved);
+	       s->refused, s->timeouts, s->resets, s->starved, s->stored, s->copied,
+	       s->commits, s->full);
+}
+
+static void add_store(struct http_stats *to, const struct store *store)
+{
+	struct store_stats s;
+
+	store_stats(store, &s);
+	to->stored = s.stored;
+	to->copied = s.copied;
+	to->commits = s.commits;
+	to->full = s.full;
+}
+
+/*
+ * The store.
+ */
+
+/* Without --region. */
+static int make_memory(struct options *opt)
+{
+	static const struct paste_region_layout layout = { .size = PLAIN_MEMORY };
+	void *mem = mmap(NULL, PLAIN_MEMORY, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	int err;
+
+	if (mem == MAP_FAILED)
+		return worker_fail("memory of the store", errno);
+	err = paste_region_format(mem, PLAIN_MEMORY, &layout);
+	if (!err)
+		err = paste_region_attach(mem, PLAIN_MEMORY, &opt->memory);
+	if (err)
+		return worker_fail("memory of the store", -err);
+	fputs("phttpd: the store is in plain memory: what it keeps dies with the server\n", stderr);
+	return 0;
+}
+
+static int open_memory(struct options *opt)
+{
+	int err;
+
+	if (!opt->region)
+		return make_memory(opt);
+	err = paste_region_open(opt->region, 0, &opt->memory);
+	if (err)
+		fprintf(stderr, "phttpd: %s: %s\n", opt->region, paste_region_strerror(err));
+	else if (!paste_region_is_dax(opt->memory))
+		fprintf(stderr, "phttpd: %s: not DAX: what is stored survives the server, not the "
+			"system\n", opt->region);
+	return err;
+}
+
+static int open_store(struct options *opt)
+{
+	const struct store_config cfg = {
+		.values = opt->http.store == STORE_BTREE,
+		.ring = opt->ring,
+	};
+	struct store_stats stats;
+	const char *part;
+	int err;
+
+	if (!opt->http.store)
+		return 0;
+	err = open_memory(opt);
+	if (err)
+		return err;
+	err = store_open(opt->memory, &cfg, &opt->store, &part);
+	if (err) {
+		fprintf(stderr, "phttpd: %s: %s: %s\n", opt->region ? opt->region : "plain memory",
+			part, store_strerror(err));
+		return err;
+	}
+	store_stats(opt->store, &stats);
+	if (opt->region)
+		fprintf(stderr, "phttpd: %s: %" PRIu64 " values, %" PRIu64 " records in the log\n",
+			opt->region, stats.keys, stats.messages);
+	return 0;
+}
+
+static void close_store(struct options *opt)
+{
+	store_close(opt->store);
+	paste_region_close(opt->memory);
 }
 
 /* Blocks the signals that end the server and returns a descriptor that shows them, or -1. */
@@ -383,6 +514,8 @@ static int serve(struct options *opt, struct worker *workers, int stop_fd)
 		if (workers[i].error)
 			status = 1;
 	}
+	if (opt->store)
+		add_store(&total, opt->store);
 	last_line(&total);
 out:
 	while (opened--)
@@ -405,7 +538,8 @@ int main(int argc, char **argv)
 		free(workers);
 		return 1;
 	}
-	status = serve(&opt, workers, stop_fd);
+	status = open_store(&opt) ? 1 : serve(&opt, workers, stop_fd);
+	close_store(&opt);
 	free(workers);
 	close(stop_fd);
 	return status;

@@ -83,13 +83,14 @@ int worker_open(struct worker *w)
 		close(w->listen_fd);
 		return err;
 	}
-	http_init(&w->http, &w->opt->http, w->opt->backend);
+	http_init(&w->http, &w->opt->http, w->opt->backend, w->opt->store);
 	worker_tick(w);
 	return 0;
 }
 
 void worker_close(struct worker *w)
 {
+	http_exit(&w->http);
 	close(w->timer_fd);
 	close(w->listen_fd);
 }

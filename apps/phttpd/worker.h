@@ -24,6 +24,10 @@ struct options {
 	unsigned idle_timeout;		/* seconds, 0: none */
 	bool busy_poll;			/* wait by polling */
 	const char *interface;		/* paste: NIC to attach, or NULL */
+	const char *region;		/* of the store; NULL: plain memory */
+	bool ring;			/* a full log gives its oldest messages up */
+	struct paste_region *memory;	/* the region, opened, if there is a store */
+	struct store *store;		/* or NULL; with it there is one thread */
 	struct sockaddr_storage address;	/* to listen on; port 0: any */
 	socklen_t address_len;
 };

@@ -6,16 +6,18 @@
 #ifndef _TESTS_CRASH_MUTATION_H_
 #define _TESTS_CRASH_MUTATION_H_
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "recorder.h"
 
 /*
- * For each site seen so far call @run with seeds 1 to @seeds until it returns a
- * complaint.  Returns the number of mutants, and in @survivors those it never
+ * For each site seen so far, of those @wanted names unless it is NULL, call @run with
+ * seeds 1 to @seeds until it returns a complaint.  Returns the number of mutants, and in @survivors those it never
  * complained about, which are printed.
  */
 static unsigned int mutation_run(const char *(*run)(uint64_t seed), unsigned int seeds,
+				 bool (*wanted)(const void *address),
 				 unsigned int *survivors)
 {
 	static const unsigned int parts[] = { RECORDER_FLUSH, RECORDER_FENCE };
@@ -29,7 +31,8 @@ static unsigned int mutation_run(const char *(*run)(uint64_t seed), unsigned int
 			const char *complaint = NULL;
 			uint64_t seed;
 
-			if (!(sites[i].what & parts[p]))
+			if (!(sites[i].what & parts[p]) ||
+			    (wanted && !wanted(sites[i].address)))
 				continue;
 			mutants++;
 			recorder_suppress(sites[i].address, parts[p]);

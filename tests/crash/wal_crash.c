@@ -550,7 +550,7 @@ static void every_flush_and_fence_counts(void **state)
 	unsigned int survivors, mutants;
 
 	(void)state;
-	mutants = mutation_run(run, 2000, &survivors);
+	mutants = mutation_run(run, 2000, NULL, &survivors);
 	printf("# %u mutants\n", mutants);
 	assert_in_range(mutants, 10, 1000);
 	assert_int_equal(survivors, 0);

@@ -3,28 +3,34 @@
 import t
 
 
-def selftest(backend):
-    _, output = t.guest().status("sh", "-c", "ulimit -n 100000; exec python3 apps/phttpd/selftest.py --backend %s"
-                                 " apps/phttpd/phttpd" % backend, timeout=170)
+def selftest(backend, *options, count=21):
+    _, output = t.guest().status("sh", "-c", "ulimit -n 100000; exec python3 apps/phttpd/selftest.py --backend %s %s"
+                                 " apps/phttpd/phttpd" % (backend, " ".join(options)), timeout=350)
     results = [line for line in output.splitlines() if line.startswith(("ok ", "not ok "))]
     bad = [line for line in results if line.startswith("not ok ")]
     t.true(not bad, "\n".join(bad))
-    t.ge(len(results), 14, "tests run")
+    t.ge(len(results), count, "tests run")
 
 
-# [timeout=180]
+# [timeout=360]
 def test_paste():
     """Slots of a stack port: pipelining, cut requests, large bodies and replies, slow readers, limits, errors."""
     selftest("paste")
 
 
-# [timeout=180]
+# [timeout=360]
+def test_paste_copy():
+    """The store with --copy: values go in and out as over sockets."""
+    selftest("paste", "--store-option=--copy", "--only", "store", count=7)
+
+
+# [timeout=360]
 def test_epoll():
     """The same over epoll."""
     selftest("epoll")
 
 
-# [timeout=180]
+# [timeout=360]
 def test_uring():
     """The same over io_uring."""
     selftest("uring")

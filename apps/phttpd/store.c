@@ -1,0 +1,1029 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * store.c - a tree of records and a log; see store.h
+ *
+ * Values. The tree (paste_btree.h) maps a number to a reference to a record (record.h):
+ *
+ *	number	  63 ... 8   of the key's hash: SipHash-2-4 with the region's uuid as the secret
+ *		   7 ... 0   any below 255 that is free: keys that collide, versions of one key
+ *
+ * The number 2^64 - 1 is mapped to a bound instead: no write has had a seq above it. A process
+ * begins with the bound, so no seq is used twice, and a record that was to be overwritten is not
+ * taken for the one that was to be written.
+ *
+ * A look-up takes all entries with the hash, compares keys in full, and of several records with
+ * the key the one with the highest seq counts.
+ *
+ * One fence. A write flushes value and record, and inserts an entry beside that of the version
+ * before; nothing of it waits. The fence of the commit makes all of it durable. A crash before
+ * may leave the entry and not all of what it names: the record's checksums tell, recovery
+ * drops the entry, and the version before is still there. Therefore the old one is deleted only
+ * after the commit of the new one, and its space is free only after the next commit, when
+ * that deletion is durable:
+ *
+ *	live --put--> superseded --commit--> removed --commit--> free
+ *	  '------------delete-----------------^
+ *
+ * A delete must not become durable before the deletion of an older version of the key has: that
+ * one would come back. If such a deletion is on its way, there is an additional commit.
+ *
+ * Which records may be torn? Each says up to which seq writes were committed when it was made. D
+ * is the highest of these. A record that is not whole although its seq (which the entry
+ * has as well, 32 bits of it) is not above D is damage, and refused. One above D may be
+ * torn; only of these recovery reads the values. (A write more than 2^31 writes ago counts as
+ * above D: its damage is a loss that is not noticed.)
+ *
+ * Recovery.
+ *	1. Log and tree recover by themselves.
+ *	2. Read the records of all entries and find D.
+ *	3. Drop entries whose record is above D and torn.
+ *	4. Of each key drop all versions but the last. Count the buffers in use.
+ *	5. Raise the bound. Commit.
+ * If only the process died, records above D that are whole are on their way to be durable: they
+ * were flushed before their entries were written, and the tree has waited for that with a
+ * fence, before it let us read any. So an older version may be dropped.
+ *
+ * The log (paste_wal.h) shares the buffers. It counts for itself how often it names one; in_log
+ * is the one count that it has with us for each. Payload has CRCs there, so that an append has one
+ * fence as well; a batch with both messages and values has two.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <paste_btree.h>
+#include <paste_pm.h>
+#include <paste_wal.h>
+
+#include "crc32c.h"
+#include "record.h"
+#include "siphash.h"
+#include "store.h"
+
+#define PROBES		255	/* entries with one hash */
+#define HASH(number)	((number) & ~255ull)
+#define BOUND		UINT64_MAX	/* the number of the entry that has the bound */
+#define BOUND_STEP	65536		/* writes until it is raised */
+#define BUFS_MAX	(1u << 26)	/* lines have 32 bits */
+#define RING_SHARE	8	/* of a full log, this part is given up */
+#define READ_BUCKETS	256	/* a power of two */
+#define SMALL		256	/* bytes that are not worth a buffer, once there is one */
+
+/* An entry of the tree. */
+struct entry {
+	uint64_t number;
+	uint64_t ref;
+};
+
+struct entries {
+	struct entry *e;
+	size_t n, room;
+};
+
+struct store {
+	struct space space;
+	struct store_config cfg;
+	uint8_t secret[16];
+	struct paste_btree *tree;	/* NULL: none */
+	struct paste_wal *log;
+	uint64_t seq;			/* of the last write */
+	uint64_t committed;		/* and of the last that is durable */
+	uint64_t bound;			/* seq does not exceed it */
+	bool dirty;			/* a commit has something to do */
+	struct entries superseded;	/* to be deleted after the commit */
+	struct entries removed;		/* deleted, to be freed after the commit */
+	size_t late;			/* of these: deleted after the commit of their successors */
+	bool *in_log;			/* by buffer */
+	struct store_value *reading[READ_BUCKETS];	/* by line */
+	struct store_write *writes;	/* all there are */
+	struct store_write *idle;	/* of these, to be used again */
+	struct store_value *unused;
+	struct store_stats stats;
+};
+
+struct store_write {
+	struct store *st;
+	enum store_kind kind;
+	uint32_t crc;
+	uint32_t length;
+	uint32_t n, room;
+	struct space_piece *piece;	/* each with a count on its buffer */
+	struct paste_wal_piece *wal;	/* for append, @room entries */
+	struct store_write *next;	/* that is idle */
+	struct store_write *other;	/* in the list of all */
+};
+
+/* Somebody reads a record. */
+struct store_value {
+	struct store *st;
+	uint32_t line;
+	bool dead;			/* free it after the last */
+	uint64_t length;
+	struct record_walk walk;
+	struct store_value *next;	/* in its bucket, or unused */
+};
+
+/* ------------------------------------------------------------------- entries */
+
+static int push(struct entries *list, uint64_t number, uint64_t ref)
+{
+	if (list->n == list->room) {
+		size_t room = list->room ? 2 * list->room : 64;
+		struct entry *e = realloc(list->e, room * sizeof(*e));
+
+		if (!e)
+			return -ENOMEM;
+		list->e = e;
+		list->room = room;
+	}
+	list->e[list->n++] = (struct entry) { number, ref };
+	return 0;
+}
+
+/* Room for @n more, so that pushing them cannot fail. */
+static int reserve(struct entries *list, size_t n)
+{
+	while (list->room - list->n < n) {
+		size_t had = list->n;
+
+		list->n = list->room;
+		if (push(list, 0, 0)) {
+			list->n = had;
+			return -ENOMEM;
+		}
+		list->n = had;
+	}
+	return 0;
+}
+
+/* What the tree has for one key. */
+struct found {
+	const struct store *st;
+	const void *key;
+	size_t len;
+	uint64_t hash;
+	uint64_t taken[4];	/* probes in use, by whatever key */
+	unsigned n;			/* versions of the key */
+	struct entry last;		/* the one that counts, if there is any */
+	uint64_t seq;			/* its */
+};
+
+static int look(uint64_t number, uint64_t ref, void *ctx)
+{
+	struct found *f = ctx;
+	unsigned probe = number % 256;
+	struct record r;
+
+	if (HASH(number) != f->hash || number == BOUND)
+		return 1;
+	f->taken[probe / 64] |= 1ull << probe % 64;
+	record_read(&f->st->space, record_line(ref), &r);
+	if (r.key_len != f->len || memcmp(r.key, f->key, f->len))
+		return 0;
+	if (!f->n++ || r.seq > f->seq) {
+		f->last = (struct entry) { number, ref };
+		f->seq = r.seq;
+	}
+	return 0;
+}
+
+static bool find(const struct store *st, const void *key, size_t len, struct found *f)
+{
+	*f = (struct found) { .st = st, .key = key, .len = len };
+	if (!st->tree)
+		return false;
+	f->hash = HASH(st->cfg.hash(st->secret, key, len));
+	paste_btree_scan(st->tree, f->hash, look, f);
+	return f->n;
+}
+
+/* A number with the hash that no entry has. */
+static bool free_number(const struct found *f, uint64_t *number)
+{
+	for (unsigned probe = 0; probe < PROBES; probe++) {
+		if (!(f->taken[probe / 64] & 1ull << probe % 64)) {
+			*number = f->hash | probe;
+			return true;
+		}
+	}
+	return false;
+}
+
+/* ------------------------------------------------------------------- readers */
+
+static struct store_value **bucket(struct store *st, uint32_t line)
+{
+	return &st->reading[line % READ_BUCKETS];
+}
+
+static bool is_read(struct store *st, uint32_t line)
+{
+	struct store_value *v = *bucket(st, line);
+
+	while (v && v->line != line)
+		v = v->next;
+	return v;
+}
+
+/* Nothing durable names the record any more. */
+static void free_record(struct store *st, uint32_t line)
+{
+	if (!is_read(st, line)) {
+		record_free_all(&st->space, line);
+		return;
+	}
+	for (struct store_value *v = *bucket(st, line); v; v = v->next) {
+		if (v->line == line)
+			v->dead = true;
+	}
+}
+
+/* -------------------------------------------------------------------- commit */
+
+static void free_removed(struct store *st)
+{
+	for (size_t i = 0; i < st->removed.n; i++)
+		free_record(st, record_line(st->removed.e[i].ref));
+	st->removed.n = 0;
+}
+
+/* Room in @removed was made when they were superseded. */
+static void delete_superseded(struct store *st)
+{
+	for (size_t i = 0; i < st->superseded.n; i++) {
+		const struct entry *e = &st->superseded.e[i];
+
+		paste_btree_delete(st->tree, e->number, NULL);
+		push(&st->removed, e->number, e->ref);
+	}
+	st->late = st->superseded.n;
+	st->superseded.n = 0;
+}
+
+static void commit(struct store *st)
+{
+	paste_wal_commit(st->log);
+	if (st->tree)
+		paste_btree_commit(st->tree);
+	st->committed = st->seq;
+	st->dirty = false;
+	free_removed(st);
+	delete_superseded(st);
+}
+
+void store_commit(struct store *st)
+{
+	if (!st->dirty)
+		return;
+	st->stats.commits++;
+	commit(st);
+}
+
+/* Is an older version of a key with that hash deleted, and perhaps not durably? */
+static bool comes_back(const struct store *st, uint64_t hash)
+{
+	for (size_t i = 0; i < st->late; i++) {
+		if (HASH(st->removed.e[i].number) == hash)
+			return true;
+	}
+	return false;
+}
+
+static void buf_freed(uint32_t buf, void *ctx)
+{
+	struct store *st = ctx;
+
+	st->in_log[buf] = false;
+	space_drop(&st->space, buf);
+}
+
+/* Give up the oldest messages of a log that is a ring. */
+static bool shorten_log(struct store *st)
+{
+	struct paste_wal_stats s;
+	uint64_t head;
+
+	if (!st->cfg.ring)
+		return false;
+	paste_wal_commit(st->log);
+	paste_wal_stats(st->log, &s);
+	head = s.head;
+	if (head == s.tail)
+		return false;
+	paste_wal_truncate(st->log, head + (s.tail - head - 1) / RING_SHARE, buf_freed, st);
+	paste_wal_stats(st->log, &s);
+	if (s.head == head)	/* the oldest one is longer than that */
+		paste_wal_truncate(st->log, s.tail - 1, buf_freed, st);
+	return true;
+}
+
+/* Something was missing: is it worth another try? */
+static bool reclaim(struct store *st)
+{
+	if (!st->superseded.n && !st->removed.n)
+		return shorten_log(st);
+	commit(st);
+	if (st->removed.n)
+		commit(st);
+	return true;
+}
+
+/* -------------------------------------------------------------------- writes */
+
+struct store_write *store_begin(struct store *st, enum store_kind kind)
+{
+	struct store_write *w = st->idle;
+
+	if (w) {
+		st->idle = w->next;
+	} else {
+		w = calloc(1, sizeof(*w));
+		if (!w)
+			return NULL;
+		w->st = st;
+		w->other = st->writes;
+		st->writes = w;
+	}
+	w->kind = kind;
+	w->crc = 0;
+	w->length = 0;
+	w->n = 0;
+	return w;
+}
+
+static void release(struct store_write *w)
+{
+	w->next = w->st->idle;
+	w->st->idle = w;
+}
+
+void store_abort(struct store_write *w)
+{
+	for (uint32_t i = 0; i < w->n; i++)
+		space_drop(&w->st->space, w->piece[i].buf);
+	release(w);
+}
+
+static int grow(struct store_write *w)
+{
+	uint32_t room = w->room ? 2 * w->room : 16;
+	struct paste_wal_piece *wal;
+	struct space_piece *piece;
+
+	if (w->n < w->room)
+		return 0;
+	piece = realloc(w->piece, room * sizeof(*piece));
+	if (!piece)
+		return -ENOMEM;
+	w->piece = piece;
+	wal = realloc(w->wal, room * sizeof(*wal));
+	if (!wal)
+		return -ENOMEM;
+	w->wal = wal;
+	w->room = room;
+	return 0;
+}
+
+static struct space_piece *last_piece(struct store_write *w)
+{
+	return w->n ? &w->piece[w->n - 1] : NULL;
+}
+
+/* Append a piece that comes with a count, which goes if it only makes the last one longer. */
+static void add_piece(struct store_write *w, const struct space_piece *p)
+{
+	struct space_piece *last = last_piece(w);
+
+	if (last && last->buf == p->buf && last->offset + last->len == p->offset) {
+		last->len += p->len;
+		space_drop(&w->st->space, p->buf);
+	} else {
+		w->piece[w->n++] = *p;
+	}
+}
+
+/* What the log appends it flushes itself. */
+static void account(struct store_write *w, const void *data, size_t len)
+{
+	if (w->kind == STORE_VALUE)
+		w->crc = nmi_crc32c(w->crc, data, len);
+	w->length += len;
+}
+
+static int keep(struct store_write *w, const void *data, const struct space_piece *p)
+{
+	struct space *s = &w->st->space;
+
+	while (!space_keep(s, p->buf)) {
+		if (!reclaim(w->st))
+			return -ENOSPC;
+	}
+	if (w->kind == STORE_VALUE)
+		paste_pm_flush(data, p->len);
+	account(w, data, p->len);
+	add_piece(w, p);
+	return 0;
+}
+
+static int copy(struct store_write *w, const char *data, size_t len)
+{
+	struct space *s = &w->st->space;
+
+	while (len) {
+		struct space_piece p;
+		int err = grow(w);
+
+		if (err)
+			return err;
+		while (!space_room(s, last_piece(w), len, &p)) {
+			if (!reclaim(w->st))
+				return -ENOSPC;
+		}
+		/* The log reads it again, for its CRC: it should still be in the cache then. */
+		if (w->kind == STORE_VALUE)
+			paste_pm_copy_nt(store_bytes(s, &p), data, p.len);
+		else
+			paste_pm_write(store_bytes(s, &p), data, p.len);
+		account(w, data, p.len);
+		w->st->stats.copied += p.len;
+		data += p.len;
+		len -= p.len;
+		add_piece(w, &p);
+	}
+	return 0;
+}
+
+int store_add(struct store_write *w, const void *data, size_t len)
+{
+	struct space_piece p;
+	int err;
+
+	if (len > UINT32_MAX - w->length)
+		return -EFBIG;
+	err = grow(w);
+	if (err)
+		return err;
+	if (space_locate(&w->st->space, data, len, &p) && (!w->n || len >= SMALL))
+		err = keep(w, data, &p);
+	else
+		err = copy(w, data, len);
+	if (err == -ENOSPC)
+		w->st->stats.full++;
+	return err;
+}
+
+/* Raise the bound, durably, before it is exceeded. */
+static int raise_bound(struct store *st)
+{
+	uint64_t bound = st->seq + st->cfg.bound_step;
+	int err = paste_btree_put(st->tree, BOUND, bound, NULL);
+
+	if (err)
+		return err;
+	commit(st);
+	st->bound = bound;
+	return 0;
+}
+
+/* Write the record and its entry. */
+static int insert(struct store *st, struct store_write *w, struct found *f)
+{
+	struct record r = {
+		.length = w->length,
+		.pieces = w->n,
+		.value_crc = w->crc,
+		.key_len = f->len,
+		.key = f->key,
+	};
+	uint64_t number, ref;
+	int err;
+
+	r.seq = st->seq + 1;
+	r.committed = st->committed;
+	if (reserve(&st->superseded, 1) ||
+	    reserve(&st->removed, st->superseded.n + 2))
+		return -ENOMEM;
+	if (!free_number(f, &number))
+		return -ENOSPC;
+	ref = record_write(&st->space, &r, w->piece);
+	if (!ref)
+		return -ENOSPC;
+	err = paste_btree_insert(st->tree, number, ref);
+	if (err)
+		record_free(&st->space, record_line(ref));
+	else
+		st->seq++;
+	return err;
+}
+
+int store_put(struct store_write *w, const void *key, size_t len, bool *created)
+{
+	struct store *st = w->st;
+	struct found f;
+	int err;
+
+	err = st->seq == st->bound ? raise_bound(st) : 0;
+	find(st, key, len, &f);
+	if (!err)
+		err = insert(st, w, &f);
+	if (err == -ENOSPC && reclaim(st)) {
+		find(st, key, len, &f);
+		err = insert(st, w, &f);
+	}
+	if (err) {
+		st->stats.full += err == -ENOSPC;
+		store_abort(w);
+		return err;
+	}
+	if (f.n)
+		push(&st->superseded, f.last.number, f.last.ref);
+	st->stats.keys += !f.n;
+	st->stats.stored += w->length;
+	st->dirty = true;
+	*created = !f.n;
+	release(w);
+	return 0;
+}
+
+int store_append(struct store_write *w)
+{
+	struct store *st = w->st;
+	int64_t seq;
+
+	for (uint32_t i = 0; i < w->n; i++)
+		w->wal[i] = (struct paste_wal_piece) {
+			w->piece[i].buf, w->piece[i].offset, w->piece[i].len
+		};
+	do {
+		seq = paste_wal_append(st->log, w->wal, w->n, 0);
+	} while (seq == -ENOSPC && shorten_log(st));
+	if (seq < 0) {
+		st->stats.full++;
+		store_abort(w);
+		return seq;
+	}
+	for (uint32_t i = 0; i < w->n; i++) {
+		uint32_t buf = w->piece[i].buf;
+
+		if (st->in_log[buf])
+			space_drop(&st->space, buf);
+		st->in_log[buf] = true;
+	}
+	st->stats.stored += w->length;
+	st->dirty = true;
+	release(w);
+	return 0;
+}
+
+/* Take the older versions of the key that wait for a commit along. */
+static void remove_superseded(struct store *st, const struct found *f)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < st->superseded.n; i++) {
+		struct entry *e = &st->superseded.e[i];
+		struct record r;
+
+		record_read(&st->space, record_line(e->ref), &r);
+		if (r.key_len == f->len && !memcmp(r.key, f->key, f->len)) {
+			paste_btree_delete(st->tree, e->number, NULL);
+			push(&st->removed, e->number, e->ref);
+		} else {
+			st->superseded.e[left++] = *e;
+		}
+	}
+	st->superseded.n = left;
+}
+
+int store_delete(struct store *st, const void *key, size_t len)
+{
+	struct found f;
+
+	if (!find(st, key, len, &f))
+		return -ENOENT;
+	while (comes_back(st, f.hash))
+		commit(st);
+	if (reserve(&st->removed, st->superseded.n + 1))
+		return -ENOMEM;
+	remove_superseded(st, &f);
+	paste_btree_delete(st->tree, f.last.number, NULL);
+	push(&st->removed, f.last.number, f.last.ref);
+	st->stats.keys--;
+	st->dirty = true;
+	return 0;
+}
+
+/* -------------------------------------------------------------------- reading */
+
+int store_get(struct store *st, const void *key, size_t len, struct store_value **out)
+{
+	struct store_value *v;
+	struct record r;
+	struct found f;
+
+	if (!find(st, key, len, &f))
+		return -ENOENT;
+	v = st->unused;
+	if (v)
+		st->unused = v->next;
+	else
+		v = malloc(sizeof(*v));
+	if (!v)
+		return -ENOMEM;
+	v->st = st;
+	v->line = record_line(f.last.ref);
+	v->dead = false;
+	record_read(&st->space, v->line, &r);
+	v->length = r.length;
+	record_walk(&st->space, v->line, &v->walk);
+	v->next = *bucket(st, v->line);
+	*bucket(st, v->line) = v;
+	*out = v;
+	return 0;
+}
+
+void store_done(struct store_value *v)
+{
+	struct store *st = v->st;
+	struct store_value **at = bucket(st, v->line);
+
+	while (*at != v)
+		at = &(*at)->next;
+	*at = v->next;
+	if (v->dead && !is_read(st, v->line))
+		record_free_all(&st->space, v->line);
+	v->next = st->unused;
+	st->unused = v;
+}
+
+uint64_t store_length(const struct store_value *v)
+{
+	return v->length;
+}
+
+bool store_next(struct store_value *v, struct space_piece *p)
+{
+	return record_next(&v->walk, p);
+}
+
+struct listing {
+	const struct store *st;
+	const void *prefix;
+	size_t len;
+	struct store_key *key;
+	size_t n, room;
+};
+
+static int note_key(uint64_t number, uint64_t ref, void *ctx)
+{
+	struct listing *l = ctx;
+	struct record r;
+
+	if (number == BOUND)
+		return 0;
+	record_read(&l->st->space, record_line(ref), &r);
+	if (r.key_len < l->len || memcmp(r.key, l->prefix, l->len))
+		return 0;
+	if (l->n == l->room) {
+		size_t room = l->room ? 2 * l->room : 256;
+		struct store_key *key = realloc(l->key, room * sizeof(*key));
+
+		if (!key)
+			return -ENOMEM;
+		l->key = key;
+		l->room = room;
+	}
+	l->key[l->n++] = (struct store_key) { r.key, r.key_len };
+	return 0;
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct store_key *x = a, *y = b;
+	int order = memcmp(x->key, y->key, x->len < y->len ? x->len : y->len);
+
+	return order ? order : (x->len > y->len) - (x->len < y->len);
+}
+
+ssize_t store_list(struct store *st, const void *prefix, size_t len, struct store_key **out)
+{
+	struct listing l = { .st = st, .prefix = prefix, .len = len };
+	size_t i, n = 0;
+
+	if (st->tree && paste_btree_scan(st->tree, 0, note_key, &l)) {
+		free(l.key);
+		return -ENOMEM;
+	}
+	if (l.n)
+		qsort(l.key, l.n, sizeof(*l.key), compare);
+	for (i = 0; i < l.n; i++) {	/* several versions may be there until the commit */
+		if (!n || compare(&l.key[i], &l.key[n - 1]))
+			l.key[n++] = l.key[i];
+	}
+	*out = l.key;
+	return n;
+}
+
+void store_stats(const struct store *st, struct store_stats *stats)
+{
+	struct paste_wal_stats log;
+
+	paste_wal_stats(st->log, &log);
+	*stats = st->stats;
+	stats->messages = log.tail - log.head;
+}
+
+struct space *store_space(struct store *st)
+{
+	return &st->space;
+}
+
+uint32_t store_used(const struct store *st, uint32_t *out, uint32_t n)
+{
+	uint32_t found = 0;
+
+	for (uint32_t buf = 0; buf < st->space.num && found < n; buf++) {
+		if (st->space.refs[buf])
+			out[found++] = buf;
+	}
+	return st->space.used;
+}
+
+/* ------------------------------------------------------------------- recovery */
+
+/* An entry and its record, while they are judged. */
+struct candidate {
+	struct entry e;
+	struct record r;
+	bool whole;
+};
+
+struct recovery {
+	struct store *st;
+	struct candidate *c;
+	size_t n, room;
+	uint64_t durable;	/* D */
+};
+
+static int note_entry(uint64_t number, uint64_t ref, void *ctx)
+{
+	struct recovery *v = ctx;
+	struct candidate *c;
+
+	if (number == BOUND) {
+		v->st->seq = ref;
+		return 0;
+	}
+	if (v->n == v->room) {
+		size_t room = v->room ? 2 * v->room : 1024;
+
+		c = realloc(v->c, room * sizeof(*c));
+		if (!c)
+			return -ENOMEM;
+		v->c = c;
+		v->room = room;
+	}
+	c = &v->c[v->n++];
+	c->e = (struct entry) { number, ref };
+	c->whole = record_check(&v->st->space, ref, &c->r);
+	if (c->whole && c->r.committed > v->durable)
+		v->durable = c->r.committed;
+	return 0;
+}
+
+/* How far a record's seq is above D, from what the entry has of it. */
+static int32_t above(const struct recovery *v, uint64_t ref)
+{
+	return (uint32_t)ref - (uint32_t)v->durable;
+}
+
+/* Step 3. */
+static int judge(struct recovery *v)
+{
+	struct store *st = v->st;
+
+	for (size_t i = 0; i < v->n; i++) {
+		struct candidate *c = &v->c[i];
+		uint32_t line = record_line(c->e.ref);
+
+		if (above(v, c->e.ref) <= 0) {
+			if (!c->whole)
+				return -EBADMSG;
+		} else if (!c->whole || !record_check_value(&st->space, line)) {
+			c->whole = false;
+			continue;
+		}
+		if (c->r.seq > st->seq ||
+		    HASH(st->cfg.hash(st->secret, c->r.key, c->r.key_len)) != HASH(c->e.number))
+			return -EBADMSG;
+	}
+	return 0;
+}
+
+/* Of the versions of a key only the last stays whole. Those of one hash are neighbours. */
+static void choose_versions(struct recovery *v)
+{
+	for (size_t i = 0; i < v->n; i++) {
+		struct candidate *a = &v->c[i];
+
+		for (size_t j = i + 1; a->whole && j < v->n &&
+		     HASH(v->c[j].e.number) == HASH(a->e.number); j++) {
+			struct candidate *b = &v->c[j];
+
+			if (!b->whole || a->r.key_len != b->r.key_len ||
+			    memcmp(a->r.key, b->r.key, a->r.key_len))
+				continue;
+			if (a->r.seq < b->r.seq)
+				a->whole = false;
+			else
+				b->whole = false;
+		}
+	}
+}
+
+static int adopt(struct recovery *v)
+{
+	struct store *st = v->st;
+
+	for (size_t i = 0; i < v->n; i++) {
+		if (!v->c[i].whole)
+			continue;
+		if (!record_found(&st->space, record_line(v->c[i].e.ref)))
+			return -EBADMSG;
+		st->stats.keys++;
+	}
+	for (size_t i = 0; i < v->n; i++) {
+		if (!v->c[i].whole)
+			paste_btree_delete(st->tree, v->c[i].e.number, NULL);
+	}
+	st->committed = st->seq;
+	return raise_bound(st);
+}
+
+static int recover_values(struct store *st)
+{
+	struct recovery v = { .st = st };
+	int err = paste_btree_scan(st->tree, 0, note_entry, &v);
+
+	if (!err)
+		err = judge(&v);
+	if (!err) {
+		choose_versions(&v);
+		err = adopt(&v);
+	}
+	free(v.c);
+	return err;
+}
+
+static int note_message(const struct paste_wal_message *m, void *ctx)
+{
+	struct store *st = ctx;
+
+	for (uint32_t i = 0; i < m->n; i++) {
+		uint32_t buf = m->pieces[i].buf;
+
+		if (!space_is_buf(&st->space, buf))
+			return -EBADMSG;
+		if (st->in_log[buf])
+			continue;
+		st->in_log[buf] = true;
+		space_found(&st->space, buf);
+	}
+	return 0;
+}
+
+/* Was there never anything? Formatting, which may have been interrupted, begins with this word. */
+static bool is_new(const void *area)
+{
+	uint64_t magic;
+
+	memcpy(&magic, area, sizeof(magic));
+	return !magic;
+}
+
+static int open_log(struct store *st, const struct paste_region *region)
+{
+	const struct paste_region_info *info = paste_region_info(region);
+	const struct paste_wal_bufs bufs = { st->space.base, info->buf_size, info->buf_num };
+	size_t len;
+	void *area = paste_region_log(region, &len);
+	int err = is_new(area) ? paste_wal_format(area, len) : 0;
+
+	return err ? err : paste_wal_open(area, len, &bufs, PASTE_WAL_CRC, note_message, st,
+					  &st->log);
+}
+
+static int open_tree(struct store *st, const struct paste_region *region)
+{
+	size_t len;
+	void *area = paste_region_tree(region, &len);
+	int err = 0;
+
+	if (is_new(area)) {
+		if (!st->cfg.values)
+			return 0;
+		err = paste_btree_format(area, len);
+	}
+	return err ? err : paste_btree_open(area, len, &st->tree);
+}
+
+static uint64_t default_hash(const uint8_t secret[16], const void *key, size_t len)
+{
+	return siphash(secret, key, len);
+}
+
+int store_open(struct paste_region *region, const struct store_config *cfg, struct store **out,
+	       const char **part)
+{
+	struct store *st = calloc(1, sizeof(*st));
+	int err;
+
+	*part = "the store";
+	if (!st)
+		return -ENOMEM;
+	st->cfg = *cfg;
+	if (!st->cfg.hash)
+		st->cfg.hash = default_hash;
+	if (!st->cfg.bound_step)
+		st->cfg.bound_step = BOUND_STEP;
+	memcpy(st->secret, paste_region_info(region)->uuid, sizeof(st->secret));
+	err = paste_region_info(region)->buf_num > BUFS_MAX ? -EFBIG : 0;
+	if (!err)
+		err = space_init(&st->space, region);
+	if (err)
+		goto fail;
+	st->in_log = calloc(st->space.num, sizeof(*st->in_log));
+	err = st->in_log ? 0 : -ENOMEM;
+	if (err)
+		goto fail;
+	*part = "its log";
+	err = open_log(st, region);
+	if (err)
+		goto fail;
+	*part = "its tree";
+	err = open_tree(st, region);
+	if (err)
+		goto fail;
+	*part = "its values";
+	err = st->tree ? recover_values(st) : 0;
+	if (err)
+		goto fail;
+	space_set_owner(&st->space, NULL, NULL);
+	*out = st;
+	return 0;
+fail:
+	store_close(st);
+	return err;
+}
+
+static void free_writes(struct store_write *w)
+{
+	while (w) {
+		struct store_write *next = w->other;
+
+		free(w->piece);
+		free(w->wal);
+		free(w);
+		w = next;
+	}
+}
+
+void store_close(struct store *st)
+{
+	struct store_value *v;
+
+	if (!st)
+		return;
+	free_writes(st->writes);
+	while ((v = st->unused)) {
+		st->unused = v->next;
+		free(v);
+	}
+	paste_btree_close(st->tree);
+	paste_wal_close(st->log);
+	free(st->superseded.e);
+	free(st->removed.e);
+	free(st->in_log);
+	space_destroy(&st->space);
+	free(st);
+}
+
+const char *store_strerror(int err)
+{
+	switch (err < 0 ? -err : err) {
+	case EBADMSG:
+		return "damaged: something that must be there is not";
+	case EMEDIUMTYPE:
+		return "something else is there";
+	case EPROTONOSUPPORT:
+		return "of another version than this program's";
+	case EOVERFLOW:
+		return "made for another size than the region has for it";
+	case EFBIG:
+		return "the region has more than 256 GiB of buffers";
+	case EINVAL:
+		return "the region has too little room for it";
+	default:
+		return strerror(err < 0 ? -err : err);
+	}
+}
