@@ -157,7 +157,7 @@ static int setup(void **state)
 	m.room = HTTP_ROOM;
 	m.hold_max = 1000;
 	m.seed = 1;
-	http_init(&m.http, &m.cfg, &mock);
+	http_init(&m.http, &m.cfg, &mock, NULL);
 	http_tick(&m.http, 784111777);
 	begin();
 	return 0;
@@ -175,7 +175,7 @@ static int teardown(void **state)
 static void reconfigure(uint64_t max_body, uint64_t reply_size)
 {
 	m.cfg = (struct http_config) { .max_body = max_body, .reply_size = reply_size };
-	http_init(&m.http, &m.cfg, &mock);
+	http_init(&m.http, &m.cfg, &mock, NULL);
 	http_tick(&m.http, 784111777);
 	begin();
 }
