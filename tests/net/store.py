@@ -19,10 +19,10 @@ def region(size="256M"):
         t.guest().run("rm", REGION)
 
 
-def killed(backend, *options, rounds=5, where=REGION, sizes=(0, 10, 100, 1000, 5000, 100000)):
+def killed(*backends, rounds=5, where=REGION, sizes=(0, 10, 100, 1000, 5000, 100000)):
     clients = [kv.Client(i, 1, sizes) for i in range(8)]
     for turn in range(rounds):
-        server = kv.Phttpd(backend, where, *options)
+        server = kv.Phttpd(backends[turn % len(backends)], where)
         try:
             for c in clients:
                 c.verify()
@@ -30,13 +30,12 @@ def killed(backend, *options, rounds=5, where=REGION, sizes=(0, 10, 100, 1000, 5
             kv.killed(clients, server.kill, 400 + 200 * turn)
         finally:
             server.kill()
-    server = kv.Phttpd(backend, where, *options)
+    server = kv.Phttpd(backends[0], where)
     try:
         for c in clients:
             c.verify()
     finally:
-        counters = server.stop()
-    return counters
+        server.stop()
 
 
 def in_place(*options, where=REGION):
@@ -93,6 +92,48 @@ def test_killed_uring():
     """The same with io_uring."""
     with region():
         killed("uring")
+
+
+# [timeout=240]
+def test_killed_in_turn():
+    """Each life with another back end: they have one store."""
+    with region():
+        killed("paste", "epoll", "uring")
+
+
+# [timeout=240]
+def test_full():
+    """A store filled over the NIC until it refuses starves nobody: what is there is read, others connect, deleting makes space."""
+    rng = random.Random(5)
+    with region("96M"):
+        server = kv.Phttpd("paste", REGION)
+        try:
+            c = kv.Client(0, 1, [0])
+            c.connect()
+            values = []
+            while True:
+                value = rng.randbytes(1 << 20)
+                status, _ = c.ask("PUT", b"%d" % len(values), value)
+                if status == 507:
+                    break
+                t.eq(status, 201, "status")
+                values.append(value)
+            t.ge(len(values), 10, "values stored")
+            t.eq(t.ping(), 3, "answers to ping")
+            for turn in range(20):
+                other = kv.Client(1, 1, [0])
+                other.connect()
+                n = turn % len(values)
+                t.same(other.ask("GET", b"%d" % n)[1], values[n], "value")
+                t.eq(other.ask("PUT", b"more", values[0])[0], 507, "status")
+                other.http.sock.close()
+            for n in range(len(values)):
+                t.eq(c.ask("DELETE", b"%d" % n)[0], 204, "status")
+            for n, value in enumerate(values):
+                t.eq(c.ask("PUT", b"%d" % n, value)[0], 201, "status")
+                t.same(c.ask("GET", b"%d" % n)[1], value, "value")
+        finally:
+            server.stop()
 
 
 # [pmem=512M, timeout=300]
