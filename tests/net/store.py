@@ -144,7 +144,7 @@ def test_device_dax():
         modprobe -a libnvdimm nfit nd_pmem device_dax dax_pmem
         ndctl destroy-namespace -f all > /dev/null 2>&1
         ndctl create-namespace -m devdax -a 4k > /dev/null
-        apps/pastectl/pastectl region create /dev/dax0.0
+        apps/pastectl/pastectl region create /dev/dax0.0 --replace
         """, timeout=60)
     c = in_place(where="/dev/dax0.0")
     t.le(c["copied"], c["stored"] // 100, "bytes copied")
