@@ -3,8 +3,8 @@
  * app_kv.c - requests that the store answers; see app_kv.h
  *
  * A write is done when its request is complete, and answered at once: the answer leaves after
- * the batch's commit. What a request needs beyond its connection is in a struct app_kv, of which the
- * thread keeps those that are not in use.
+ * the batch's commit. What a request needs beyond its connection is in a struct app_kv, of which
+ * the thread keeps those that are not in use.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,8 +15,8 @@
 #include "percent.h"
 #include "store.h"
 
-#define INLINE_MAX	256	/* bytes of a value that are copied behind the head of the answer: as
-				 * the kernel does with small slots */
+#define INLINE_MAX	256	/* bytes of a value that are copied behind the head of the answer,
+				 * as the kernel does with small slots */
 
 enum kv_op {
 	KV_PUT = APP_KV,

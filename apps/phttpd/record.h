@@ -75,8 +75,8 @@ static inline uint32_t record_line(uint64_t ref)
 unsigned record_lines(uint32_t key_len, uint32_t pieces);
 
 /*
- * Write a record for @r, whose key lies anywhere, with @piece[r->pieces]; @r->more is not looked at.
- * What it takes is flushed, and durable after a fence. Returns its reference, or 0: no space.
+ * Write a record for @r, whose key lies anywhere, with @piece[r->pieces]; @r->more is not looked
+ * at. What it takes is flushed, and durable after a fence. Returns its reference, or 0: no space.
  */
 uint64_t record_write(struct space *s, const struct record *r, const struct space_piece *piece);
 

@@ -9,8 +9,8 @@
  *	key 7	41 | 0 | 57		deleted and put again, not committed
  *
  * A crash image has to have one of them for each key, and of the log all messages that are
- * committed and perhaps some of those that follow; with a ring, the oldest may be missing. A value's
- * or message's number says which bytes it has.
+ * committed and perhaps some of those that follow; with a ring, the oldest may be missing. The
+ * number of a value or message says which bytes it has.
  *
  * Bytes arrive in buffers of the region, several values in one, written and not flushed as by a
  * NIC, or elsewhere, to be copied. The test is the owner of the buffers and writes to those that

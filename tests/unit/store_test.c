@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * phttpd's store: every function and error, collisions, buffers shared and counted; crashes are
- * for tests/crash. And its small helpers: SipHash, percent-encoding.
+ * for tests/crash. And SipHash and percent-encoding.
  *
  * The test is the owner of the buffers, as a port is. It writes over those it is given back, so
  * that what is freed too early does not stay unnoticed.
