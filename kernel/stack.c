@@ -186,7 +186,8 @@ static void unregister(struct pst_sock *ps)
 /* Under port->mutex. */
 static void forget(struct pst_port *port, struct pst_sock *ps)
 {
-	xa_erase(&port->socks, ps->fd);
+	/* Not erased: numbers come back, and with them the table's nodes would come and go. */
+	xa_store(&port->socks, ps->fd, XA_ZERO_ENTRY, GFP_KERNEL_ACCOUNT);
 	port->nsocks--;
 	unregister(ps);
 }
@@ -317,7 +318,7 @@ int pst_stack_add(struct pst_port *port, struct pst_ring *ring, struct sock *sk,
 	ps->lport = inet_sk(ps->sk)->inet_sport;
 	err = pst_nic_steer(port, ps->lport);
 	if (err)
-		goto err_release;
+		goto err_put;
 	err = adopt(ps);
 	if (err)
 		goto err_unsteer;
@@ -328,8 +329,6 @@ int pst_stack_add(struct pst_port *port, struct pst_ring *ring, struct sock *sk,
 
 err_unsteer:
 	pst_nic_unsteer(port, ps->lport);
-err_release:
-	xa_release(&port->socks, fd);
 err_put:
 	pst_sock_put(ps);
 	return err;
