@@ -135,9 +135,15 @@ print(*(d.count(bytes.fromhex(x)) for x in sys.argv[1:]))' %s %s""" % (data[:64]
         s.close()
 
 
+def packets_arrived():
+    with open("/proc/net/dev") as f:
+        return sum(int(line.split()[2]) for line in f if line.strip().startswith("tap"))
+
+
 def test_counters():
-    """tc and the interface count the packets that went to the driver together."""
+    """tc and the interface count the packets that went to the driver together, and they arrive."""
     guest = t.guest()
+    arrived = packets_arrived()
     with t.Server() as server:
         with t.Traffic([t.Flow(t.connect(), 1, i) for i in range(4)]) as flows:
             batched(server, flows)
@@ -147,8 +153,11 @@ def test_counters():
             d2 = direct(server)
             q2 = qdisc_packets()
             t.ge(q2 - q, d2 - d, "packets counted by the qdisc")
-            tx = int(guest.run("cat", "/sys/class/net/eth0/statistics/tx_packets"))
-            t.ge(tx, d2, "packets counted by the interface")
+            t.ge(packets_arrived() - arrived, d2, "packets that arrived")
+            # virtio-net bound to AF_XDP leaves those out that its TX poll finds sent (napi_packets in virtnet_xsk_xmit()).
+            if not server.counters()["nic_zero_copy"]:
+                tx = int(guest.run("cat", "/sys/class/net/eth0/statistics/tx_packets"))
+                t.ge(tx, d2, "packets counted by the interface")
 
 
 def respected(name, set_up, remove, shows=None):
