@@ -118,7 +118,8 @@ def measure(point, plan):
         doorbells_after, port_after = counters(point)
     if server.last_line["errors"]:
         raise BenchError("phttpd counted %d errors" % server.last_line["errors"])
-    return figures(load, (doorbells, doorbells_after), port and (port, port_after), server.last_line)
+    stores = not WORKLOADS[point.workload].fill
+    return figures(load, (doorbells, doorbells_after), port and (port, port_after), server.last_line if stores else None)
 
 
 def check(workload, backend):

@@ -38,7 +38,8 @@ def cells(rows, row):
         number(rate.median), spread, times(paste and ratio_to_sockets(rows, workload, connections, backend=backend)),
         number(row.median("p50_us") / 1000, "{:.2f}"), number(row.median("p99_us") / 1000, "{:.2f}"),
         number(100 * share, "{:.2f} %") if paste and share is not None else "-",
-        number(row.median("copies_per_stored_byte"), "{:.2f}"), number(row.median("slots_per_batch"), "{:.1f}"), number(row.median("doorbells_per_reply"), "{:.3f}"),
+        number(row.median("copies_per_stored_byte"), "{:.2f}"), number(row.median("slots_per_batch"), "{:.1f}"),
+        number(row.median("doorbells_per_reply"), "{:.3f}"),
         number(row.instructions),
         times(paste and ratio_to_sockets(rows, workload, connections, "instructions_per_request", backend))]
 

@@ -9,7 +9,8 @@ from points import SOCKET_BACKENDS, Point
 SUMMARY_COLUMNS = ("workload", "backend", "connections", "requests_per_second", "p50_us", "p99_us",
                    "instructions_per_request", "in_place_share")
 DETAIL_COLUMNS = ("repetition", "workload", "backend", "connections", "requests_per_second", "p50_us", "p99_us",
-                  "in_place_share", "copies_per_stored_byte", "doorbells_per_reply", "slots_per_batch", "requests", "seconds", "error")
+                  "in_place_share", "copies_per_stored_byte", "doorbells_per_reply", "slots_per_batch", "requests",
+                  "seconds", "error")
 MEASURED = ("requests_per_second", "p50_us", "p99_us", "in_place_share", "copies_per_stored_byte", "doorbells_per_reply",
             "slots_per_batch")
 DECIMALS = {"requests_per_second": 1, "p50_us": 0, "p99_us": 0, "instructions_per_request": 0, "in_place_share": 5,
