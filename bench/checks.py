@@ -78,6 +78,27 @@ def check_pipelined(url):
 CHECKS = (check_get, check_head, check_post, check_echo, check_errors, check_pipelined)
 
 
-def check_all(host):
-    for check in CHECKS:
+def check_store(url):
+    """Values of a packet and of many, again after others; and what is not there."""
+    for length in 1, 1024, ECHO_BYTES:
+        data = os.urandom(length)
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(data)
+            file.flush()
+            status, _, _ = answer = curl("-T", file.name, url + "checked")
+        expect("PUT", status in (200, 201, 204), answer)
+        status, _, body = curl(url + "checked")
+        expect("GET of a value", status == 200 and body == data, (status, len(body)))
+    status, _, _ = answer = curl("-X", "DELETE", url + "checked")
+    expect("DELETE", status in (200, 204), answer)
+    status, _, _ = answer = curl(url + "checked")
+    expect("GET of a deleted value", status == 404, answer)
+    check_post(url)
+
+
+CHECKS_OF_STORE = (check_store,)
+
+
+def check_all(host, store):
+    for check in CHECKS_OF_STORE if store else CHECKS:
         check("http://%s:%d/" % (host, PORT))

@@ -14,12 +14,13 @@ import time
 
 import checks
 from messages import BenchError, say
-from points import Point, load_command, server_command
+from points import WORKLOADS, Point, fill_command, load_command, server_command
 from readings import figures, read_doorbells, read_last_line, read_load, read_port
 
 START_SECONDS = 30
 STOP_SECONDS = 30
 ASK_SECONDS = 20
+FILL_SECONDS = 60
 
 
 def guest(*command):
@@ -36,12 +37,12 @@ def guest(*command):
 class Server:
     """phttpd in the guest; leaving the block stops it and reads its last line."""
 
-    def __init__(self, backend):
-        self.backend = backend
+    def __init__(self, workload, backend):
+        self.command = server_command(workload, backend)
         self.output = ""
 
     def __enter__(self):
-        self.process = subprocess.Popen(["guest", "sh", "-c", "exec %s 2>&1" % " ".join(server_command(self.backend))],
+        self.process = subprocess.Popen(["guest", "sh", "-c", "exec 2>&1; " + self.command],
                                         stdout=subprocess.PIPE)
         try:
             self.read_until("listening on", START_SECONDS)
@@ -84,41 +85,57 @@ class Server:
             self.kill()
 
 
-def run_load(point, seconds):
-    command = load_command(point.workload, point.connections, seconds)
+def run_here(command, seconds):
+    """The end and the output of a shell command on this machine."""
     try:
-        done = subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              timeout=seconds + 30)
+        return subprocess.run(["bash", "-c", command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              timeout=seconds)
     except subprocess.TimeoutExpired:
-        raise BenchError("wrk did not end") from None
-    return read_load(done.stdout)
+        raise BenchError("%s did not end" % command.split()[0]) from None
+
+
+def run_fill(point):
+    done = run_here(fill_command(point.workload), FILL_SECONDS)
+    if done.returncode:
+        raise BenchError("the store could not be filled: " + done.stdout.strip())
+
+
+def run_load(point, seconds):
+    return read_load(run_here(load_command(point.workload, point.connections, seconds), seconds + 30).stdout)
 
 
 def counters(point):
-    port = read_port(guest("apps/pastectl/pastectl", "stats", "--all")) if point.backend == "paste" else None
+    port = read_port(guest("apps/pastectl/pastectl", "stats", "--all")) if point.backend.startswith("paste") else None
     return read_doorbells(guest("ethtool", "-S", "eth0")), port
 
 
 def measure(point, plan):
-    with Server(point.backend) as server:
+    with Server(point.workload, point.backend) as server:
+        run_fill(point)
         run_load(point, plan["warm"])
         doorbells, port = counters(point)
         load = run_load(point, plan["seconds"])
         doorbells_after, port_after = counters(point)
     if server.last_line["errors"]:
         raise BenchError("phttpd counted %d errors" % server.last_line["errors"])
-    return figures(load, (doorbells, doorbells_after), port and (port, port_after))
+    stores = not WORKLOADS[point.workload].fill
+    return figures(load, (doorbells, doorbells_after), port and (port, port_after), server.last_line if stores else None)
 
 
-def check(backend):
-    with Server(backend):
-        checks.check_all(os.environ["PASTE_GUEST"])
+def check(workload, backend):
+    with Server(workload, backend):
+        checks.check_all(os.environ["PASTE_GUEST"], WORKLOADS[workload].store)
 
 
 def machine():
     kernel, *info = guest("sh", "-c", "uname -r && cat /proc/cpuinfo").splitlines()
     models = [line.split(":")[1].strip() for line in info if line.startswith("model name")]
     return {"kernel": kernel, "cpu": models[0] if models else "?", "cpus": len(models)}
+
+
+def server_of(point):
+    """Which server's answers stand for the point's: (workload, back end)."""
+    return "put" if WORKLOADS[point.workload].store else "rpc", point.backend
 
 
 class Session:
@@ -137,15 +154,15 @@ class Session:
             say(str(error))
         points = [Point(*p) for p in self.plan["points"]]
         wrong = {}
-        for backend in sorted({p.backend for p in points}):
+        for server in sorted({server_of(p) for p in points}):
             try:
-                check(backend)
+                check(*server)
             except (BenchError, OSError, subprocess.TimeoutExpired) as error:
-                wrong[backend] = "its answers could not be confirmed: %s" % error
-        say("answers checked (GET, HEAD, POST, 404, 405, echo, pipelined): "
-            + ("; ".join("%s: %s" % item for item in wrong.items()) or "all right"))
+                wrong[server] = "its answers could not be confirmed: %s" % error
+        say("answers checked (GET, HEAD, POST, 404, 405, echo, pipelined; of stores PUT, GET, POST, DELETE, 404): "
+            + ("; ".join("%s, %s: %s" % (*server, error) for server, error in wrong.items()) or "all right"))
         for number, point in enumerate(points, self.plan["first"]):
-            self.run_point(number, point, wrong.get(point.backend))
+            self.run_point(number, point, wrong.get(server_of(point)))
 
     def run_point(self, number, point, error):
         result = {}

@@ -6,9 +6,11 @@ import shlex
 import subprocess
 
 from messages import BenchError
-from points import load_command, server_command
+from points import fill_command, lab_options, load_command, server_command
 
 PROFILE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab", "profile")
+WARM_SECONDS = 1
+WARM_STORE_SECONDS = 8  # until most keys are there, and buffers come back from the log
 BOUND_SECONDS = 400     # booting, perhaps again, included
 
 
@@ -16,9 +18,12 @@ def profile(point, directory, kernel, seconds):
     """Instructions per request of a point. Leaves the whole profile in `directory`: .json for lab/profile --compare, .txt
     to read."""
     base = os.path.join(directory, "%s-%d-%s" % (point.workload, point.connections, point.backend))
-    command = [PROFILE, "--kernel", kernel, "--seconds", str(seconds), "--warm", "1", "--json", base + ".json",
-               "--server", shlex.join(server_command(point.backend)),
-               "--load", load_command(point.workload, point.connections, "$PASTE_SECONDS")]
+    options = lab_options([point.workload])
+    warm = str(WARM_STORE_SECONDS if options else WARM_SECONDS)
+    command = [PROFILE, "--kernel", kernel, "--seconds", str(seconds), "--warm", warm, "--json", base + ".json", *options,
+               "--server", server_command(point.workload, point.backend),
+               "--load", fill_command(point.workload) + " && "
+               + load_command(point.workload, point.connections, "$PASTE_SECONDS")]
     with open(base + ".txt", "w+") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         try:

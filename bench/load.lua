@@ -4,7 +4,20 @@
 local REQUEST_BYTES = 44	-- of a GET, head included
 
 function init(args)
-	if args[1] == "post1k" then
+	local workload, keys = args[1], tonumber(args[2])
+	if workload == "put" then
+		local n, body = 0, string.rep("x", 1024)
+		function request()
+			n = n + 1
+			return wrk.format("PUT", "/key" .. n % 10000, {}, body)
+		end
+	elseif keys > 0 then
+		local n = 0
+		function request()
+			n = n + 1
+			return wrk.format("GET", "/key" .. n % keys)
+		end
+	elseif workload ~= "rpc" then
 		wrk.method = "POST"
 		wrk.body = string.rep("x", 1024)
 	else

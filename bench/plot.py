@@ -11,7 +11,7 @@ from summary import find
 
 PACKAGE = "gnuplot-nox"
 APT_SECONDS = 600
-COLOURS = {"epoll": "#9aa5b1", "uring": "#e0a458", "paste": "#1f6f8b"}
+COLOURS = {"epoll": "#9aa5b1", "uring": "#e0a458", "paste": "#1f6f8b", "paste-copy": "#8fc1d4"}
 PANEL_WIDTH, HEIGHT = 460, 400
 
 STYLE = """\

@@ -9,13 +9,34 @@ PORT = 80
 # 151 bytes with their head, the reply of the figures published for the original PASTE.
 REPLY_SIZE = 59
 
-Workload = collections.namedtuple("Workload", "name title")
+SOCKET_BACKENDS = ("epoll", "uring")
+# paste-copy is the paste back end copying into the store's buffers, to tell what batching gains from what keeping gains.
+BACKENDS = SOCKET_BACKENDS + ("paste", "paste-copy")
+CONNECTIONS = (1, 50, 100)
+PLAIN = SOCKET_BACKENDS + ("paste",)
+
+# store: phttpd's options of it. fill: (keys, bytes of a value) put before the load begins.
+Workload = collections.namedtuple("Workload", "name title backends connections store fill counted",
+                                  defaults=(PLAIN, None, "", None, True))
+TREE, LOG = "--store btree", "--store wal --ring"
 WORKLOADS = {w.name: w for w in (
     Workload("rpc", "RPC: GET, request 44 bytes, reply 151 bytes"),
-    Workload("post1k", "POST: body of 1 KiB, reply without content"))}
-SOCKET_BACKENDS = ("epoll", "uring")
-BACKENDS = SOCKET_BACKENDS + ("paste",)
-CONNECTIONS = (1, 50, 100)
+    Workload("post1k", "POST: body of 1 KiB, reply without content"),
+    Workload("wal", "Durable log: POST of 1 KiB, appended", BACKENDS, None, LOG),
+    # Its spinning would be counted as instructions.
+    Workload("wal-10us", "Durable log on slow memory: a fence takes 10 us longer", BACKENDS, None,
+             LOG + " --fence-latency 10000", counted=False),
+    Workload("put", "Durable values: PUT of 1 KiB, 10,000 keys", BACKENDS, None, TREE),
+    Workload("get1k", "GET of stored values of 1 KiB", PLAIN, (50,), TREE, (200, 1 << 10)),
+    Workload("get64k", "GET of stored values of 64 KiB", PLAIN, (50,), TREE, (100, 64 << 10)))}
+DURABLE = tuple(w for w in WORKLOADS if WORKLOADS[w].store)
+
+# In the guest: a device-DAX namespace on its NVDIMM, unless it is there from the server before, and a new region on it.
+PMEM_SIZE = "512M"
+REGION = "/dev/dax0.0"
+MAKE_REGION = ("{ test -e %s || { modprobe -a libnvdimm nfit nd_pmem device_dax dax_pmem; ndctl destroy-namespace -f all; "
+               "ndctl create-namespace -m devdax -a 4k; }; } >/dev/null 2>&1; "
+               "apps/pastectl/pastectl region create %s --log 32M --replace >/dev/null && " % (REGION, REGION))
 
 
 class Point(collections.namedtuple("Point", "workload connections backend")):
@@ -23,21 +44,49 @@ class Point(collections.namedtuple("Point", "workload connections backend")):
         return "%s, %d connection%s, %s" % (self.workload, self.connections, "s"[:self.connections > 1], self.backend)
 
 
+def connections_of(workload, wanted):
+    return [c for c in wanted if c in (WORKLOADS[workload].connections or wanted)]
+
+
+def backends_of(workload, wanted):
+    return [b for b in wanted if b in WORKLOADS[workload].backends]
+
+
 def schedule(workloads, connections, backends, repetition=0):
     """The points of one repetition. Back ends alternate, so that what drifts hits all of them, and take turns at
     being first."""
-    turn = repetition % len(backends)
-    order = tuple(backends[turn:]) + tuple(backends[:turn])
-    return [Point(w, c, b) for w in workloads for c in connections for b in order]
+    points = []
+    for w in workloads:
+        order = backends_of(w, backends)
+        turn = repetition % len(order) if order else 0
+        points += [Point(w, c, b) for c in connections_of(w, connections) for b in order[turn:] + order[:turn]]
+    return points
 
 
-def server_command(backend):
-    """For the guest."""
-    command = ["apps/phttpd/phttpd", "--backend", backend, "--port", str(PORT), "--reply-size", str(REPLY_SIZE)]
-    return command + (["--interface", "eth0"] if backend == "paste" else [])
+def lab_options(workloads):
+    return ["--pmem", PMEM_SIZE] if any(WORKLOADS[w].store for w in workloads) else []
+
+
+def server_command(workload, backend):
+    """A shell command for the guest, which becomes the server."""
+    store = WORKLOADS[workload].store
+    name, _, copy = backend.partition("-")
+    command = ["apps/phttpd/phttpd", "--backend", name, "--port", str(PORT)]
+    command += ["--interface", "eth0"] if name == "paste" else []
+    if not store:
+        return shlex.join(["exec", *command, "--reply-size", str(REPLY_SIZE)])
+    command += ["--region", REGION, *store.split()] + (["--copy"] if copy else [])
+    return MAKE_REGION + shlex.join(["exec", *command])
+
+
+def fill_command(workload):
+    """A shell command for this machine that puts what the load will ask for."""
+    fill = WORKLOADS[workload].fill
+    return shlex.join(["python3", os.path.join(HERE, "fill.py"), *map(str, (PORT, *fill))]) if fill else ":"
 
 
 def load_command(workload, connections, seconds):
     """A shell command for this machine; `seconds` may be a shell variable."""
-    return "wrk -t1 -c%d -d%s --latency --timeout 10s -s %s http://$PASTE_GUEST:%d/ -- %s" % (
-        connections, seconds, shlex.quote(os.path.join(HERE, "load.lua")), PORT, workload)
+    keys = WORKLOADS[workload].fill[0] if WORKLOADS[workload].fill else 0
+    return "wrk -t1 -c%d -d%s --latency --timeout 10s -s %s http://$PASTE_GUEST:%d/ -- %s %d" % (
+        connections, seconds, shlex.quote(os.path.join(HERE, "load.lua")), PORT, workload, keys)

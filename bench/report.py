@@ -2,17 +2,18 @@
 
 import textwrap
 
-from points import BACKENDS, WORKLOADS, Point
+from points import BACKENDS, SOCKET_BACKENDS, WORKLOADS, Point
 from summary import best_socket, find, ratio_to_sockets
 
-WIDTH = 118
+WIDTH = 126
 SPREAD = 3      # the column that a single repetition does not have
 # title, width
 COLUMNS = (("conns", 5), ("back end", 8), ("requests/s", 10), ("(min..max)", 17), ("ratio", 6), ("p50 ms", 7), ("p99 ms", 7),
-           ("zero copy", 9), ("batch", 5), ("bells", 6), ("instr/req", 9), ("ratio", 6))
+           ("zero copy", 9), ("copies", 6), ("batch", 5), ("bells", 6), ("instr/req", 9), ("ratio", 6))
 LEGEND = """\
 %(measured)s, server and guest with %(cpus)s. ratio: paste to the better socket back end.
 zero copy: received payload the application reads where the NIC wrote it. batch: segments it gets with one poll.
+copies: bytes the CPU copies per byte stored, from where the NIC wrote it to where it is durable.
 bells: doorbells (NIC notifications) per reply. instr/req: all instructions the guest executes, per request."""
 
 
@@ -31,15 +32,16 @@ def cells(rows, row):
     if not rate:
         return line + ["error"]
     spread = "({:,.0f}..{:,.0f})".format(rate.low, rate.high) if rate.low != rate.high else ""
-    paste = backend == "paste"
+    paste = backend not in SOCKET_BACKENDS
     share = row.median("in_place_share")
     return line + [
-        number(rate.median), spread, times(paste and ratio_to_sockets(rows, workload, connections)),
+        number(rate.median), spread, times(paste and ratio_to_sockets(rows, workload, connections, backend=backend)),
         number(row.median("p50_us") / 1000, "{:.2f}"), number(row.median("p99_us") / 1000, "{:.2f}"),
         number(100 * share, "{:.2f} %") if paste and share is not None else "-",
-        number(row.median("slots_per_batch"), "{:.1f}"), number(row.median("doorbells_per_reply"), "{:.3f}"),
+        number(row.median("copies_per_stored_byte"), "{:.2f}"), number(row.median("slots_per_batch"), "{:.1f}"),
+        number(row.median("doorbells_per_reply"), "{:.3f}"),
         number(row.instructions),
-        times(paste and ratio_to_sockets(rows, workload, connections, "instructions_per_request"))]
+        times(paste and ratio_to_sockets(rows, workload, connections, "instructions_per_request", backend))]
 
 
 def format_line(line, skip=None):

@@ -9,10 +9,12 @@ from points import SOCKET_BACKENDS, Point
 SUMMARY_COLUMNS = ("workload", "backend", "connections", "requests_per_second", "p50_us", "p99_us",
                    "instructions_per_request", "in_place_share")
 DETAIL_COLUMNS = ("repetition", "workload", "backend", "connections", "requests_per_second", "p50_us", "p99_us",
-                  "in_place_share", "doorbells_per_reply", "slots_per_batch", "requests", "seconds", "error")
-MEASURED = ("requests_per_second", "p50_us", "p99_us", "in_place_share", "doorbells_per_reply", "slots_per_batch")
+                  "in_place_share", "copies_per_stored_byte", "doorbells_per_reply", "slots_per_batch", "requests",
+                  "seconds", "error")
+MEASURED = ("requests_per_second", "p50_us", "p99_us", "in_place_share", "copies_per_stored_byte", "doorbells_per_reply",
+            "slots_per_batch")
 DECIMALS = {"requests_per_second": 1, "p50_us": 0, "p99_us": 0, "instructions_per_request": 0, "in_place_share": 5,
-            "doorbells_per_reply": 4, "slots_per_batch": 2, "seconds": 3}
+            "copies_per_stored_byte": 3, "doorbells_per_reply": 4, "slots_per_batch": 2, "seconds": 3}
 
 
 @dataclasses.dataclass
@@ -71,10 +73,10 @@ def best_socket(rows, workload, connections, name):
     return (max if name == "requests_per_second" else min)(candidates, default=None)
 
 
-def ratio_to_sockets(rows, workload, connections, name="requests_per_second"):
-    """paste to the better socket back end, or None: the quotient of medians, as a reader of the table would compute it."""
+def ratio_to_sockets(rows, workload, connections, name="requests_per_second", backend="paste"):
+    """`backend` to the better socket back end, or None: the quotient of medians, as a reader of the table would compute it."""
     best = best_socket(rows, workload, connections, name)
-    paste = find(rows, workload, connections, "paste")
+    paste = find(rows, workload, connections, backend)
     return paste.median(name) / best[0] if best and paste and paste.median(name) else None
 
 

@@ -10,7 +10,7 @@ import plot
 import report
 import summary
 from messages import BenchError
-from points import Point, load_command, schedule, server_command
+from points import BACKENDS, Point, fill_command, lab_options, load_command, schedule, server_command
 from readings import figures, read_doorbells, read_last_line, read_load, read_port
 
 LOAD = """Running 1s test @ http://10.77.0.2:80/
@@ -30,6 +30,7 @@ WORDS = {"repetitions": "2 repetitions of 3 s", "cpus": "1 CPU (TCG)", "accelera
 def run(backend, rate, repetition=0, connections=50, **more):
     return {"kind": "run", "repetition": repetition, "workload": "rpc", "connections": connections, "backend": backend,
             "requests_per_second": rate, "p50_us": 2000, "p99_us": 3000, "in_place_share": 0.999 if backend == "paste" else 0.0,
+            "copies_per_stored_byte": None,
             "doorbells_per_reply": 0.02, "slots_per_batch": 20.0 if backend == "paste" else None, "requests": 1, "seconds": 3.0,
             "error": None, **more}
 
@@ -68,7 +69,8 @@ class Readings(unittest.TestCase):
 
     def test_figures_of_an_interval(self):
         port = read_port(PORT % (10, 100, 4000, 1000)), read_port(PORT % (20, 600, 13000, 2000))
-        got = figures(read_load(LOAD), (100, 1813), port)
+        got = figures(read_load(LOAD), (100, 1813), port, {"stored": 1000, "copied": 500})
+        self.assertAlmostEqual(got["copies_per_stored_byte"], 0.6)
         self.assertAlmostEqual(got["in_place_share"], 0.9)
         self.assertAlmostEqual(got["slots_per_batch"], 50)
         self.assertAlmostEqual(got["doorbells_per_reply"], 0.1)
@@ -76,19 +78,30 @@ class Readings(unittest.TestCase):
         self.assertTrue(got["zero_copy"])
 
     def test_figures_of_sockets(self):
-        got = figures(read_load(LOAD), (None, None), None)
+        got = figures(read_load(LOAD), (None, None), None, {"stored": 0, "copied": 0})
         self.assertEqual((got["in_place_share"], got["doorbells_per_reply"], got["slots_per_batch"]), (0, None, None))
+        self.assertIsNone(got["copies_per_stored_byte"])
+        got = figures(read_load(LOAD), (None, None), None, {"stored": 1000, "copied": 1000})
+        self.assertEqual(got["copies_per_stored_byte"], 2)
 
 
 class Points(unittest.TestCase):
     def test_back_ends_alternate_and_take_turns(self):
-        points = schedule(["rpc"], [1, 50], ["a", "b", "c"], 1)
-        self.assertEqual([p.backend for p in points], list("bcabca"))
+        points = schedule(["rpc"], [1, 50], ["epoll", "uring", "paste"], 1)
+        self.assertEqual([p.backend for p in points], 2 * ["uring", "paste", "epoll"])
         self.assertEqual([p.connections for p in points], [1, 1, 1, 50, 50, 50])
 
     def test_commands(self):
-        self.assertIn("--interface", server_command("paste"))
-        self.assertNotIn("--interface", server_command("epoll"))
+        self.assertIn("--interface", server_command("rpc", "paste"))
+        self.assertNotIn("--interface", server_command("rpc", "epoll"))
+        self.assertRegex(server_command("put", "paste-copy"), "region create .* --backend paste .* --copy$")
+        self.assertEqual(fill_command("put"), ":")
+        self.assertRegex(fill_command("get1k"), "fill.py 80 200 1024$")
+
+    def test_only_what_makes_sense_is_measured(self):
+        self.assertNotIn("paste-copy", [p.backend for p in schedule(["rpc"], [50], list(BACKENDS))])
+        self.assertEqual([p.connections for p in schedule(["get64k"], [1, 50], ["paste"])], [50])
+        self.assertEqual((lab_options(["rpc"]), len(lab_options(["rpc", "wal"]))), ([], 2))
         self.assertIn("-c50 -d$PASTE_SECONDS ", load_command("rpc", 50, "$PASTE_SECONDS"))
 
 
@@ -128,7 +141,7 @@ class Summary(unittest.TestCase):
 class Report(unittest.TestCase):
     def test_table(self):
         text = report.table(summary.summarize(RESULTS), WORDS)
-        self.assertRegex(text, r"50  paste +185 +\(180\.\.190\)  1\.48 x .* 99\.90 % +20\.0 +0\.020 +13,300  0\.70 x")
+        self.assertRegex(text, r"50  paste +185 +\(180\.\.190\)  1\.48 x .* 99\.90 % +- +20\.0 +0\.020 +13,300  0\.70 x")
 
     def test_one_repetition_has_no_spread(self):
         self.assertNotIn("min..max", report.table(summary.summarize(RESULTS[:3]), WORDS))

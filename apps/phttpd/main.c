@@ -20,6 +20,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <paste_pm.h>
 #include <paste_region.h>
 
 #include "store.h"
@@ -65,6 +66,7 @@ enum {
 	OPT_REGION,
 	OPT_RING,
 	OPT_COPY,
+	OPT_FENCE_LATENCY,
 };
 
 static const struct option long_options[] = {
@@ -82,6 +84,7 @@ static const struct option long_options[] = {
 	{ "region", required_argument, NULL, OPT_REGION },
 	{ "ring", no_argument, NULL, OPT_RING },
 	{ "copy", no_argument, NULL, OPT_COPY },
+	{ "fence-latency", required_argument, NULL, OPT_FENCE_LATENCY },
 	{ "help", no_argument, NULL, 'h' },
 	{ "version", no_argument, NULL, 'V' },
 	{ 0 }
@@ -103,6 +106,7 @@ static const char usage[] =
 "      --region PATH        where the store is; without it, in memory that nothing survives\n"
 "      --ring               a full log gives its oldest messages up\n"
 "      --copy               paste: copy into the store, do not keep what arrived\n"
+"      --fence-latency NS   a fence takes that much longer, to imitate slower memory (0)\n"
 "  -h, --help               this text\n"
 "  -V, --version            version and back ends\n"
 "BYTES may end in K, M or G. See phttpd(1).\n";
@@ -253,6 +257,9 @@ static void parse(struct options *opt, int argc, char **argv)
 		case OPT_COPY:
 			opt->http.copy = true;
 			break;
+		case OPT_FENCE_LATENCY:
+			opt->fence_latency = number("fence-latency", optarg, 0, 1000000, false);
+			break;
 		case 'h':
 			fputs(usage, stdout);
 			exit(0);
@@ -270,10 +277,11 @@ static void parse(struct options *opt, int argc, char **argv)
 		bad("--interface is for --backend paste");
 	if (opt->http.copy && strcmp(opt->backend->name, "paste"))
 		bad("--copy is for --backend paste");
-	if (!opt->http.store && (opt->region || opt->ring || opt->http.copy))
-		bad("--region, --ring and --copy are for --store wal or btree");
+	if (!opt->http.store && (opt->region || opt->ring || opt->http.copy || opt->fence_latency))
+		bad("--region, --ring, --copy and --fence-latency are for --store wal or btree");
 	if (opt->http.store && opt->threads > 1)
 		bad("--store is for one thread");
+	paste_pm_set_latency(opt->fence_latency);
 	set_address(opt, address, port);
 }
 

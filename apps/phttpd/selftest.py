@@ -701,7 +701,8 @@ def bad_command_lines():
     for options in (["--port", "70000"], ["--port", "x"], ["--threads", "0"], ["--nonsense"],
                     ["--backend", "x"], ["--address", "x"], ["--max-body", "1T"], ["x"],
                     ["--store", "x"], ["--region", "x"], ["--ring"], ["--store", "wal", "-t", "2"],
-                    ["--store", "wal", "--copy"],
+                    ["--store", "wal", "--copy"], ["--fence-latency", "100"],
+                    ["--store", "wal", "--fence-latency", "x"],
                     ["--reply-size", "-1"], ["--interface", "lo", "--backend", "epoll"],
                     ["--reply-size", "99999999999999999999"]):
         r = subprocess.run([args.phttpd, *options], capture_output=True, text=True)

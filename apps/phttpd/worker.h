@@ -26,6 +26,7 @@ struct options {
 	const char *interface;		/* paste: NIC to attach, or NULL */
 	const char *region;		/* of the store; NULL: plain memory */
 	bool ring;			/* a full log gives its oldest messages up */
+	unsigned fence_latency;	/* nanoseconds that each fence of the store takes longer */
 	struct paste_region *memory;	/* the region, opened, if there is a store */
 	struct store *store;		/* or NULL; with it there is one thread */
 	struct sockaddr_storage address;	/* to listen on; port 0: any */
