@@ -67,6 +67,13 @@ static inline int paste_attach(int fd, const char *name)
 }
 
 /*
+ * The same for @n (not 0) of its receive queues, from number @first on.  Others may be attached
+ * to other ports. Packets of this port's sockets that arrive on them are copied.
+ * Errors also: EINVAL no such queues; EBUSY one of them is attached to a port.
+ */
+int paste_attach_queues(int fd, const char *name, uint16_t first, uint16_t n);
+
+/*
  * Give the interface "stack:IFNAME" back to the kernel; @fd as for paste_attach().
  * Errors: EPERM, ENXIO not attached, ENOTUNIQ, EINVAL.
  */
@@ -83,6 +90,13 @@ int paste_detach(int fd, const char *name);
  * EXDEV of another network namespace; ENOMEM; ENXIO @fd is not bound to a stack port.
  */
 int paste_register(int fd, int sockfd);
+
+/*
+ * The same, but of all rings that @fd has bound the socket gets the one that serves the NIC
+ * queue its packets come from (for a listener: each of its connections does), so that
+ * receiving it touches nothing of another ring.  Without such a ring: the first.
+ */
+int paste_register_by_queue(int fd, int sockfd);
 
 /*
  * Counters of port @name and of its ring number @ring, in @stats, whose other

@@ -40,7 +40,8 @@ struct pst_listener {
 	struct list_head ready_node;	/* ring->acceptable, under ring->lock; or empty */
 	struct sock *sk;		/* reference held */
 	struct pst_port *port;
-	struct pst_ring *ring;
+	struct pst_ring *ring;		/* whose syncs accept */
+	struct pst_rings among;		/* with which connections are registered */
 	int fd;
 	__be16 lport;
 	struct pst_owner owner;
@@ -181,7 +182,8 @@ static void listener_free(struct pst_listener *l)
 }
 
 /* -EBUSY: registered already, or somebody else's; -ENOMEM, -ENOSPC. */
-int pst_listener_register(struct pst_port *port, struct pst_ring *ring, struct sock *sk, int fd)
+int pst_listener_register(struct pst_port *port, const struct pst_rings *among, struct sock *sk,
+			  int fd)
 {
 	struct pst_listener *l;
 	int err;
@@ -194,7 +196,8 @@ int pst_listener_register(struct pst_port *port, struct pst_ring *ring, struct s
 	l->sk = sk;
 	sock_hold(sk);
 	l->port = port;
-	l->ring = ring;
+	l->ring = among->first;
+	l->among = *among;
 	l->fd = fd;
 	l->lport = inet_sk(sk)->inet_sport;
 	pst_owner_init(&l->owner);
@@ -270,7 +273,7 @@ static int accept_one(struct pst_listener *l, struct socket *listening)
 		err = PTR_ERR(file);
 		goto err_fd;
 	}
-	err = pst_stack_add(l->port, l->ring, sock->sk, fd, true);
+	err = pst_stack_add(l->port, &l->among, sock->sk, fd, true);
 	if (err) {
 		fput(file);
 		goto err_fd;

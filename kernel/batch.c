@@ -64,15 +64,29 @@ static bool qdisc_transparent(struct Qdisc *q)
 	       qdisc_is_empty(q) && !has_filters(q);
 }
 
+static unsigned int collect(void *priv, struct sk_buff *skb, const struct nf_hook_state *state);
+
+/* Every port that has queues of the device has a hook there. */
+static bool hooks_are_ours(const struct nf_hook_entries *hooks)
+{
+	u32 i;
+
+	if (unlikely(!hooks))
+		return false;
+	for (i = 0; i < hooks->num_hook_entries; i++)
+		if (hooks->hooks[i].hook != collect)
+			return false;
+	return true;
+}
+
 /* Under rcu_read_lock_bh(). */
 static bool may_go_directly(struct net_device *dev)
 {
-	struct nf_hook_entries *hooks = rcu_dereference_bh(dev->nf_hooks_egress);
 	u32 i;
 
 	if (!netif_running(dev) || !netif_device_present(dev) || !netif_carrier_ok(dev))
 		return false;
-	if (!hooks || hooks->num_hook_entries != 1)
+	if (!hooks_are_ours(rcu_dereference_bh(dev->nf_hooks_egress)))
 		return false;
 	if (pst_has_egress_programs(dev) || pst_is_captured(dev))
 		return false;

@@ -53,6 +53,29 @@ static inline bool pst_napi_id_valid(unsigned int id)
 #endif
 }
 
+/* The id packets get that go through @napi, which itself is not found by it. */
+static inline void pst_napi_set_id(struct napi_struct *napi, unsigned int id)
+{
+#ifdef CONFIG_NET_RX_BUSY_POLL
+	WRITE_ONCE(napi->napi_id, id);
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+	napi->gro.cached_napi_id = id;
+#endif
+#endif
+}
+
+/* The NAPI instance that the last packet of a socket came through; 0: none known. */
+static inline unsigned int pst_sock_napi_id(const struct sock *sk)
+{
+#ifdef CONFIG_NET_RX_BUSY_POLL
+	unsigned int id = READ_ONCE(sk->sk_napi_id);
+
+	return pst_napi_id_valid(id) ? id : 0;
+#else
+	return 0;
+#endif
+}
+
 /* poll_does_not_wait(), which 7.x has no more. */
 static inline bool pst_poll_no_wait(const struct poll_table_struct *wait)
 {

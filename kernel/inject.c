@@ -23,6 +23,7 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
+#include <net/busy_poll.h>
 #include <net/gro.h>
 #include <net/ip6_checksum.h>
 
@@ -39,6 +40,8 @@ struct frame {
 	u32 off;	/* of the frame in the buffer */
 	u32 len;
 };
+
+DEFINE_PER_CPU(struct pst_ring *, pst_injecting);
 
 struct burst {
 	struct pst_nicq *q;
@@ -231,6 +234,7 @@ static void deliver(struct burst *b, struct sk_buff *skb, bool gro)
 
 	skb->dev = dev;
 	skb_record_rx_queue(skb, q->id);
+	skb_mark_napi_id(skb, &q->napi);
 	skb->protocol = eth_type_trans(skb, dev);
 	if (q->nic->skb_mode)
 		pst_skb_set_redirected(skb);
@@ -263,6 +267,15 @@ static void settle(struct burst *b, const u32 *unused, u32 nunused)
 	spin_unlock(&ring->lock);
 }
 
+/* As if the driver had received them: SO_INCOMING_NAPI_ID tells the queue. */
+static void take_driver_id(struct pst_nicq *q)
+{
+	unsigned int id = pst_sock_napi_id(q->xsk.sock->sk);
+
+	if (unlikely(q->napi.napi_id != id))
+		pst_napi_set_id(&q->napi, id);
+}
+
 /* Injects up to @budget (at most 64) frames; how many there were. */
 u32 pst_inject(struct pst_nicq *q, u32 budget)
 {
@@ -277,6 +290,8 @@ u32 pst_inject(struct pst_nicq *q, u32 budget)
 	if (!n)
 		return 0;
 	local_bh_disable();
+	take_driver_id(q);
+	this_cpu_write(pst_injecting, q->ring);
 	have = read_frame(q, q->xsk.rx_cons, &cur);
 	for (i = 0; i < n; i++, have = have_next, cur = next) {
 		struct sk_buff *skb;
@@ -305,6 +320,7 @@ u32 pst_inject(struct pst_nicq *q, u32 budget)
 		run = follows;
 	}
 	end_merging(&b);
+	this_cpu_write(pst_injecting, NULL);
 	settle(&b, unused, nunused);
 	local_bh_enable();
 

@@ -3,23 +3,24 @@
  * Attaching NICs.
  *
  * Attach (process context, port->mutex; the order is the order of trust)
- *   1. XDP program and maps; it passes everything while the port map is empty
- *   2. an AF_XDP socket for every RX queue, zero copy if the driver can, else copy
+ *   1. XDP program and maps, unless another port has queues of the device already; it
+ *      passes everything while the port map is empty
+ *   2. an AF_XDP socket for every RX queue that is ours, zero copy if the driver can, else copy
  *   3. fill rings get buffers
  *   4. syncs kept out: queues on their rings' lists; egress hook
  *   5. the port map learns the ports of the sockets registered so far
  *
  * Detach, in phases, each naming what is over after it
- *   1. hook removed, link dropped      nothing is collected; redirecting ends when the
- *                                      kernel gets to it, at the latest in 3, and falls
- *                                      back to the normal path
+ *   1. hook removed, program dropped   nothing is collected; redirecting ends when the
+ *      (or told that the queues are    kernel gets to it, at the latest in 3, and falls
+ *      not ours any more)              back to the normal path
  *   2. syncs kept out, lists changed   nobody polls the queues
  *   3. AF_XDP sockets released         the driver has its normal rings back
  *   4. buffers back                    once AF_XDP's deferred work has unpinned the
  *                                      memory; only then the NIC cannot write it
  *
- * Queue q is polled by the sync of ring q modulo the number of rings; when that does
- * not come, by the port's housekeeping.  A queue's socket wakes the ring's waiters.
+ * Queue q, counted from the first one attached, is polled by the sync of ring q modulo the
+ * number of rings; when that does not come, by the port's housekeeping.  A queue's socket wakes the ring's waiters.
  *
  * The device going down and up again keeps the attachment: drivers keep the socket.
  * When it goes away (notifier, under RTNL) the port's housekeeping detaches.
@@ -83,9 +84,9 @@ static void refill(struct pst_nicq *q)
 static void run_driver(struct pst_nicq *q)
 {
 #ifdef CONFIG_NET_RX_BUSY_POLL
-	unsigned int id = READ_ONCE(q->xsk.sock->sk->sk_napi_id);
+	unsigned int id = pst_sock_napi_id(q->xsk.sock->sk);
 
-	if (pst_napi_id_valid(id))
+	if (id)
 		napi_busy_loop(id, NULL, NULL, true, BUSY_POLL_BUDGET);
 #endif
 }
@@ -252,7 +253,7 @@ static int open_queues(struct pst_nic *nic)
 	for (i = 1; !err && i < nic->nqueues; i++)
 		err = nicq_open(&nic->queue[i], &nic->queue[0], 0);
 	for (i = 0; !err && i < nic->nqueues; i++)
-		err = pst_xdp_add_queue(&nic->xdp, i, &nic->queue[i].xsk);
+		err = pst_xdp_add_queue(nic->xdp, nic->queue[i].id, &nic->queue[i].xsk);
 	return err;
 }
 
@@ -329,38 +330,58 @@ static void delist(struct pst_nic *nic)
 	pst_port_resume(port);
 }
 
-static struct pst_nic *nic_alloc(struct pst_port *port, struct net_device *dev)
+/*
+ * The queues of @dev that @want means, in @q; -EINVAL: it has no such queues, or they are
+ * beyond those that a port can have to itself (see xdp.c).
+ */
+static int choose_queues(const struct net_device *dev, const struct pst_queues *want,
+			 struct pst_queues *q)
 {
-	u32 n = READ_ONCE(dev->real_num_rx_queues), i;
-	u32 spare = READ_ONCE(port->region->bufs.nfree) / 2;
-	struct pst_nic *nic = kzalloc(struct_size(nic, queue, n), GFP_KERNEL_ACCOUNT);
+	u32 n = READ_ONCE(dev->real_num_rx_queues);
+
+	*q = *want;
+	if (!want->n) {
+		q->first = 0;
+		q->n = n;
+		return 0;
+	}
+	return want->first + want->n <= min(n, 64u) ? 0 : -EINVAL;
+}
+
+static struct pst_nic *nic_alloc(struct pst_port *port, struct net_device *dev,
+				 const struct pst_queues *q)
+{
+	u32 spare = READ_ONCE(port->region->bufs.nfree) / 2, i;
+	struct pst_nic *nic = kzalloc(struct_size(nic, queue, q->n), GFP_KERNEL_ACCOUNT);
 
 	if (!nic)
 		return NULL;
 	nic->port = port;
 	nic->dev = dev;
 	nic->id = free_id(port);
-	nic->nqueues = n;
-	for (i = 0; i < n; i++) {
+	nic->nqueues = q->n;
+	nic->queues = q->n < 64 ? GENMASK_ULL(q->first + q->n - 1, q->first) : U64_MAX;
+	for (i = 0; i < q->n; i++) {
 		nic->queue[i].nic = nic;
-		nic->queue[i].id = i;
+		nic->queue[i].id = q->first + i;
 		nic->queue[i].ring = &port->ring[i % port->nrings];
-		nic->queue[i].fill_target = min_t(u32, PST_NICQ_FILL, spare / n);
+		nic->queue[i].fill_target = min_t(u32, PST_NICQ_FILL, spare / q->n);
 	}
 	return nic;
 }
 
 /*
- * Attaches interface @ifname of the caller's namespace to @port.
- * -ENXIO: no such interface; -EPERM: needs CAP_NET_ADMIN there; -EBUSY: attached
- * already, or the device has an XDP program; -ENOSPC: PST_NICS_MAX are attached;
+ * Attaches interface @ifname of the caller's namespace, or some of its queues, to @port.
+ * -ENXIO: no such interface; -EINVAL: no such queues; -EPERM: needs CAP_NET_ADMIN there; -EBUSY: attached
+ * already, a queue is another port's, or the device has an XDP program; -ENOSPC: PST_NICS_MAX are attached;
  * -ENOBUFS: the port has too few buffers for so many queues;
  * -EOPNOTSUPP: the device can neither do XDP nor has Ethernet frames; what AF_XDP,
  * BPF and the driver say.
  */
-int pst_nic_attach(struct pst_port *port, const char *ifname)
+int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_queues *want)
 {
 	struct net *net = current->nsproxy->net_ns;
+	struct pst_queues queues;
 	struct net_device *dev;
 	struct pst_nic *nic;
 	int err, port_nr;
@@ -388,8 +409,11 @@ int pst_nic_attach(struct pst_port *port, const char *ifname)
 	err = -EOPNOTSUPP;
 	if (dev->type != ARPHRD_ETHER)
 		goto err_dev;
+	err = choose_queues(dev, want, &queues);
+	if (err)
+		goto err_dev;
 	err = -ENOMEM;
-	nic = nic_alloc(port, dev);
+	nic = nic_alloc(port, dev, &queues);
 	if (!nic)
 		goto err_dev;
 	err = -ENOBUFS;
@@ -399,9 +423,11 @@ int pst_nic_attach(struct pst_port *port, const char *ifname)
 		goto err_free;
 	}
 
-	err = pst_xdp_open(&nic->xdp, dev, nic->nqueues, &nic->skb_mode);
+	nic->xdp = pst_xdp_get(dev, nic->queues);
+	err = PTR_ERR_OR_ZERO(nic->xdp);
 	if (err)
 		goto err_free;
+	nic->skb_mode = nic->xdp->skb_mode;
 	err = open_queues(nic);
 	if (err)
 		goto err_queues;
@@ -415,14 +441,14 @@ int pst_nic_attach(struct pst_port *port, const char *ifname)
 	}
 	for (port_nr = 0; port_nr < 65536; port_nr++)
 		if (port->steer[port_nr])
-			pst_xdp_steer(&nic->xdp, (__force __be16)port_nr, true);
+			pst_xdp_steer(nic->xdp, nic->queues, (__force __be16)port_nr, true);
 	netdev_info(dev, "paste: attached to %s, %u queue(s), %s, XDP in %s mode\n",
 		    port->name, nic->nqueues, nic->zero_copy ? "zero copy" : "copy mode",
 		    nic->skb_mode ? "skb" : "driver");
 	return 0;
 
 err_queues:
-	pst_xdp_close(&nic->xdp);
+	pst_xdp_put(nic->xdp, nic->queues);
 	close_queues(nic);
 	reclaim(nic, others);
 err_free:
@@ -441,14 +467,10 @@ static void detach(struct pst_nic *nic)
 	int others;
 
 	pst_batch_unhook(nic);
-	if (nic->xdp.link) {
-		fput(nic->xdp.link);
-		nic->xdp.link = NULL;
-	}
+	pst_xdp_put(nic->xdp, nic->queues);
 	delist(nic);
 	others = pins_of(port) - pins_of_one(port);
 	close_queues(nic);
-	pst_xdp_close(&nic->xdp);
 	reclaim(nic, others);
 	netdev_info(dev, "paste: detached from %s\n", port->name);
 	kfree(nic);
@@ -490,7 +512,7 @@ int pst_nic_steer(struct pst_port *port, __be16 lport)
 	if (port->steer[(__force u16)lport]++)
 		return 0;
 	list_for_each_entry(nic, &port->nics, node)
-		pst_xdp_steer(&nic->xdp, lport, true);
+		pst_xdp_steer(nic->xdp, nic->queues, lport, true);
 	return 0;
 }
 
@@ -502,7 +524,30 @@ void pst_nic_unsteer(struct pst_port *port, __be16 lport)
 	if (--port->steer[(__force u16)lport])
 		return;
 	list_for_each_entry(nic, &port->nics, node)
-		pst_xdp_steer(&nic->xdp, lport, false);
+		pst_xdp_steer(nic->xdp, nic->queues, lport, false);
+}
+
+/*
+ * Of the rings @among, the one that serves the queue which @sk's last packet came from; the
+ * first one if that is none of them, or not known.
+ */
+struct pst_ring *pst_nic_ring_for(struct pst_port *port, const struct pst_rings *among,
+				  const struct sock *sk)
+{
+	unsigned int id = pst_sock_napi_id(sk);
+	struct pst_nic *nic;
+	u32 i;
+
+	lockdep_assert_held(&port->mutex);
+	if (!id || among->end - among->first < 2)
+		return among->first;
+	list_for_each_entry(nic, &port->nics, node)
+		for (i = 0; i < nic->nqueues; i++)
+			if (pst_sock_napi_id(nic->queue[i].xsk.sock->sk) == id &&
+			    nic->queue[i].ring >= among->first &&
+			    nic->queue[i].ring < among->end)
+				return nic->queue[i].ring;
+	return among->first;
 }
 
 /* ------------------------------------------------------------ devices that go */

@@ -8,6 +8,7 @@
  *
  *   port->mutex      mutex     registering sockets, attaching NICs, binding
  *                              descriptors: everything that is not the data path
+ *   programs_lock    mutex     XDP programs of devices that several ports share (xdp.c)
  *   RTNL             mutex     taken by AF_XDP and BPF inside an attach; the
  *                              netdevice notifier therefore only schedules work
  *   pst_ports_lock   mutex     list of ports, pst_port.opens

@@ -261,24 +261,41 @@ static struct pst_port *nic_port(struct pst_file *pf, const struct nmreq_header 
 	return pst_port_find(pf->port->name) ?: ERR_PTR(-ENXIO);
 }
 
+/* All queues, which is also what a zeroed request says; or nr_rx_rings (0: one) of them. */
+static int which_queues(const struct nmreq_register *reg, struct pst_queues *q)
+{
+	switch (reg->nr_mode) {
+	case NR_REG_DEFAULT:
+	case NR_REG_ALL_NIC:
+	case NR_REG_NIC_SW:
+		*q = (struct pst_queues){ 0 };
+		return reg->nr_ringid ? -EINVAL : 0;
+	case NR_REG_ONE_NIC:
+		*q = (struct pst_queues){ reg->nr_ringid, reg->nr_rx_rings ?: 1 };
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
 static int do_attach(struct pst_file *pf, struct nmreq_header *hdr, union body *b,
 		struct options *o)
 {
 	const struct nmreq_register *reg = &b->attach.reg;
+	struct pst_queues queues;
 	char canonical[NETMAP_REQ_IFNAMSIZ];
 	struct pst_port *port;
 	const char *ifname;
 	int err;
 
-	/* All queues or nothing; 0 is what a zeroed request says. */
-	if (reg->nr_ringid || (reg->nr_mode != NR_REG_NIC_SW &&
-	    reg->nr_mode != NR_REG_ALL_NIC && reg->nr_mode != NR_REG_DEFAULT))
-		return -EINVAL;
+	err = which_queues(reg, &queues);
+	if (err)
+		return err;
 	port = nic_port(pf, hdr, reg->nr_mem_id, false, canonical, &ifname);
 	if (IS_ERR(port))
 		return PTR_ERR(port);
 	mutex_lock(&port->mutex);
-	err = pst_nic_attach(port, ifname);
+	err = pst_nic_attach(port, ifname, &queues);
 	mutex_unlock(&port->mutex);
 	pst_port_put(port);
 	return err;
@@ -308,12 +325,13 @@ static int do_fd_reg(struct pst_file *pf, struct nmreq_header *hdr, union body *
 {
 	char canonical[NETMAP_REQ_IFNAMSIZ];
 	struct pst_port *port = pf->port;
+	struct pst_rings among;
 	const char *member;
 	int err;
 
 	if (!port)
 		return -ENXIO;
-	if (b->fd_reg.pad1)
+	if (b->fd_reg.flags & ~PST_FD_BY_QUEUE)
 		return -EINVAL;
 	if (hdr->nr_name[0]) {	/* optional: the descriptor says it all */
 		err = pst_name_parse(hdr->nr_name, canonical, &member);
@@ -324,9 +342,11 @@ static int do_fd_reg(struct pst_file *pf, struct nmreq_header *hdr, union body *
 	}
 	if (b->fd_reg.fd > INT_MAX)
 		return -EBADF;
+	among.first = &port->ring[min(pf->rx_first, pf->tx_first)];
+	among.end = b->fd_reg.flags & PST_FD_BY_QUEUE ?
+		    &port->ring[max(pf->rx_end, pf->tx_end)] : among.first + 1;
 	mutex_lock(&port->mutex);
-	err = pst_stack_register(port, &port->ring[min(pf->rx_first, pf->tx_first)],
-				 b->fd_reg.fd);
+	err = pst_stack_register(port, &among, b->fd_reg.fd);
 	mutex_unlock(&port->mutex);
 	return err;
 }

@@ -74,6 +74,11 @@ struct pst_ring {
 	struct pst_ring_counters c;
 };
 
+/* Rings of one port, [first, end). */
+struct pst_rings {
+	struct pst_ring *first, *end;
+};
+
 int pst_ring_init(struct pst_ring *ring, struct pst_port *port, u16 id);
 void pst_ring_destroy(struct pst_ring *ring);
 int pst_ring_start(struct pst_ring *ring);

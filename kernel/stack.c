@@ -281,11 +281,12 @@ out:
 }
 
 /*
- * Registers @sk, which is @fd in the caller's table; @is_new: the application is to be told.
+ * Registers @sk, which is @fd in the caller's table, with one of the rings @among (see
+ * pst_nic_ring_for()); @is_new: the application is to be told.
  * -ENOTCONN: not connected; -EBUSY: registered already, or somebody else's (kTLS, sockmap);
  * -ENOMEM, -ENOSPC.
  */
-int pst_stack_add(struct pst_port *port, struct pst_ring *ring, struct sock *sk, int fd,
+int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct sock *sk, int fd,
 		  bool is_new)
 {
 	struct pst_sock *ps, *old;
@@ -298,7 +299,7 @@ int pst_stack_add(struct pst_port *port, struct pst_ring *ring, struct sock *sk,
 	ps->sk = sk;
 	sock_hold(ps->sk);
 	ps->port = port;
-	ps->ring = ring;
+	ps->ring = pst_nic_ring_for(port, among, sk);
 	ps->fd = fd;
 	pst_owner_init(&ps->owner);
 	INIT_LIST_HEAD(&ps->close_node);
@@ -335,11 +336,11 @@ err_put:
 }
 
 /*
- * Registers the caller's @fd, connected or listening, with @ring.
+ * Registers the caller's @fd, connected or listening, with one of the rings @among.
  * -EBADF, -ENOTSOCK; -EPROTONOSUPPORT: not TCP; -EXDEV: of another network namespace
  * than the port; and those of pst_stack_add().
  */
-int pst_stack_register(struct pst_port *port, struct pst_ring *ring, int fd)
+int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int fd)
 {
 	struct socket *sock;
 	int err;
@@ -351,8 +352,8 @@ int pst_stack_register(struct pst_port *port, struct pst_ring *ring, int fd)
 	err = check_kind(port, sock->sk);
 	if (!err)
 		err = sock->sk->sk_state == TCP_LISTEN ?
-		      pst_listener_register(port, ring, sock->sk, fd) :
-		      pst_stack_add(port, ring, sock->sk, fd, false);
+		      pst_listener_register(port, among, sock->sk, fd) :
+		      pst_stack_add(port, among, sock->sk, fd, false);
 	sockfd_put(sock);
 	return err;
 }

@@ -76,8 +76,8 @@ struct pst_sock {
 	void (*write_space)(struct sock *sk);
 };
 
-int pst_stack_register(struct pst_port *port, struct pst_ring *ring, int fd);
-int pst_stack_add(struct pst_port *port, struct pst_ring *ring, struct sock *sk, int fd,
+int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int fd);
+int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct sock *sk, int fd,
 		  bool is_new);
 void pst_stack_forget(struct pst_port *port, struct pst_sock *ps);
 void pst_stack_unregister_all(struct pst_port *port);
@@ -88,7 +88,8 @@ void pst_sock_put(struct pst_sock *ps);
 /* accept.c */
 void pst_owner_init(struct pst_owner *owner);
 void pst_owner_destroy(struct pst_owner *owner);
-int pst_listener_register(struct pst_port *port, struct pst_ring *ring, struct sock *sk, int fd);
+int pst_listener_register(struct pst_port *port, const struct pst_rings *among, struct sock *sk,
+			  int fd);
 void pst_listeners_sweep(struct pst_port *port);
 void pst_listeners_unregister_all(struct pst_port *port);
 bool pst_accept(struct pst_ring *ring);

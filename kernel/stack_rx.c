@@ -21,6 +21,7 @@
 #include <net/ipv6.h>
 #include <net/tcp.h>
 
+#include "nic.h"
 #include "port.h"
 #include "stack.h"
 
@@ -174,12 +175,22 @@ static u32 take_bytes(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u
 	return len - left;
 }
 
+/* Is it another ring's sync that brings the packet, from that ring's NIC queues? */
+static bool is_cross(const struct pst_ring *ring)
+{
+	const struct pst_ring *injecting = this_cpu_read(pst_injecting);
+
+	return injecting && injecting != ring;
+}
+
 static u32 take_skb(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u32 len)
 {
 	struct pst_ring *ring = ps->ring;
 	u32 got;
 
 	spin_lock_bh(&ring->lock);
+	if (unlikely(is_cross(ring)))
+		ring->c.rx_cross++;
 	got = take_bytes(ps, skb, off, len);
 	if (unlikely(got < len))
 		pst_sock_wait(ps);

@@ -11,7 +11,11 @@
  *   r6 = context     r7 = packet, moved on by 4 behind a VLAN tag
  *   r8 = end         r9 = ethertype, then local port (network order)
  *
- * Two maps: ports[65536], one byte each, non-zero = ours; xsks[queue] = socket.
+ * Two maps: ports[65536], a bit for each queue on which packets to that port are ours (queues
+ * from 64 on share the bits of the first ones); xsks[queue] = socket.
+ *
+ * A device has one program, whose queues may belong to several ports: a packet for a socket of
+ * one port that arrives on a queue of another is passed, and so never lies in foreign memory.
  */
 #include <linux/bpf.h>
 #include <linux/fdtable.h>
@@ -20,12 +24,13 @@
 #include <linux/if_link.h>
 #include <linux/netdevice.h>
 #include <linux/rcupdate.h>
+#include <linux/slab.h>
 
 #include "compat.h"
 #include "xsk.h"
 
 /* Indexes into prog[].  A slip is found at once: the verifier refuses the program. */
-enum { AT_TYPED = 13, AT_IPV4 = 16, AT_IPV6 = 25, AT_LOOKUP = 31, AT_PASS = 46 };
+enum { AT_TYPED = 13, AT_IPV4 = 16, AT_IPV6 = 25, AT_LOOKUP = 31, AT_PASS = 48 };
 
 #define JUMP(from, to)	((to) - (from) - 1)
 
@@ -67,23 +72,25 @@ static int load_program(int ports_fd, int xsks_fd)
 /* 28 */	BPF_LDX_MEM(BPF_B, BPF_REG_2, BPF_REG_7, 20),
 /* 29 */	BPF_JMP_IMM(BPF_JNE, BPF_REG_2, IPPROTO_TCP, JUMP(29, AT_PASS)),
 /* 30 */	BPF_LDX_MEM(BPF_H, BPF_REG_9, BPF_REG_7, 56),
-		/* AT_LOOKUP: is the port one of ours? */
+		/* AT_LOOKUP: is the port one of ours, on this queue? */
 /* 31 */	BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_9, -4),
 /* 32 */	BPF_MOV64_REG(BPF_REG_2, BPF_REG_10),
 /* 33 */	BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, -4),
 /* 34 */	BPF_LD_MAP_FD(BPF_REG_1, ports_fd),	/* two instructions */
 /* 36 */	BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem),
 /* 37 */	BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, JUMP(37, AT_PASS)),
-/* 38 */	BPF_LDX_MEM(BPF_B, BPF_REG_2, BPF_REG_0, 0),
-/* 39 */	BPF_JMP_IMM(BPF_JEQ, BPF_REG_2, 0, JUMP(39, AT_PASS)),
-/* 40 */	BPF_LDX_MEM(BPF_W, BPF_REG_2, BPF_REG_6, offsetof(struct xdp_md, rx_queue_index)),
-/* 41 */	BPF_LD_MAP_FD(BPF_REG_1, xsks_fd),	/* two instructions */
-/* 43 */	BPF_MOV64_IMM(BPF_REG_3, XDP_PASS),
-/* 44 */	BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect_map),
-/* 45 */	BPF_EXIT_INSN(),
-		/* AT_PASS */
-/* 46 */	BPF_MOV64_IMM(BPF_REG_0, XDP_PASS),
+/* 38 */	BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_0, 0),
+/* 39 */	BPF_LDX_MEM(BPF_W, BPF_REG_2, BPF_REG_6, offsetof(struct xdp_md, rx_queue_index)),
+/* 40 */	BPF_ALU64_REG(BPF_RSH, BPF_REG_3, BPF_REG_2),	/* by queue % 64 */
+/* 41 */	BPF_ALU64_IMM(BPF_AND, BPF_REG_3, 1),
+/* 42 */	BPF_JMP_IMM(BPF_JEQ, BPF_REG_3, 0, JUMP(42, AT_PASS)),
+/* 43 */	BPF_LD_MAP_FD(BPF_REG_1, xsks_fd),	/* two instructions */
+/* 45 */	BPF_MOV64_IMM(BPF_REG_3, XDP_PASS),
+/* 46 */	BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect_map),
 /* 47 */	BPF_EXIT_INSN(),
+		/* AT_PASS */
+/* 48 */	BPF_MOV64_IMM(BPF_REG_0, XDP_PASS),
+/* 49 */	BPF_EXIT_INSN(),
 	};
 	union bpf_attr attr = {
 		.prog_type = BPF_PROG_TYPE_XDP,
@@ -144,24 +151,33 @@ static struct bpf_map *map_of_fd(int fd)
 	if (IS_ERR(map))
 		return NULL;
 	if (map->map_type == BPF_MAP_TYPE_ARRAY && map->key_size == sizeof(u32) &&
-	    map->value_size == 1 && map->max_entries == 65536)
+	    map->value_size == sizeof(u64) && map->max_entries == 65536)
 		return map;
 	bpf_map_put(map);
 	return NULL;
 }
 
-/*
- * Attaches the program to @dev, in the driver if it can, else on packets.  No
- * descriptor stays behind in the process.
- */
-int pst_xdp_open(struct pst_xdp *xdp, struct net_device *dev, u32 queues, bool *skb_mode)
+static void close_program(struct pst_xdp *xdp)
 {
-	int ports, xsks, prog, link;
+	if (xdp->link)
+		fput(xdp->link);
+	if (xdp->xsks)
+		fput(xdp->xsks);
+	if (xdp->ports)
+		bpf_map_put(xdp->ports);
+	kfree(xdp);
+}
 
-	ports = create_map(BPF_MAP_TYPE_ARRAY, 1, 65536, "paste_ports");
+/* Makes the maps and loads the program; its descriptor, or an error. */
+static int open_program(struct pst_xdp *xdp)
+{
+	int ports, xsks, prog;
+
+	ports = create_map(BPF_MAP_TYPE_ARRAY, sizeof(u64), 65536, "paste_ports");
 	if (ports < 0)
 		return ports;
-	xsks = create_map(BPF_MAP_TYPE_XSKMAP, sizeof(u32), queues, "paste_xsks");
+	xsks = create_map(BPF_MAP_TYPE_XSKMAP, sizeof(u32), xdp->dev->real_num_rx_queues,
+			  "paste_xsks");
 	if (xsks < 0) {
 		close_fd(ports);
 		return xsks;
@@ -169,27 +185,99 @@ int pst_xdp_open(struct pst_xdp *xdp, struct net_device *dev, u32 queues, bool *
 	prog = load_program(ports, xsks);
 	xdp->ports = map_of_fd(ports);
 	xdp->xsks = file_of_fd(xsks);
-	link = xdp->ports && xdp->xsks ? prog : -EBADF;
-	if (link >= 0) {
-		*skb_mode = false;
-		link = create_link(prog, dev, XDP_FLAGS_DRV_MODE);
-		if (link == -EOPNOTSUPP || link == -EINVAL) {
-			*skb_mode = true;
-			link = create_link(prog, dev, XDP_FLAGS_SKB_MODE);
-		}
-	}
-	if (prog >= 0)
+	if (prog >= 0 && (!xdp->ports || !xdp->xsks)) {
 		close_fd(prog);
-	if (link < 0) {
-		pst_xdp_close(xdp);
-		return link;
-	}
-	xdp->link = file_of_fd(link);
-	if (!xdp->link) {
-		pst_xdp_close(xdp);
 		return -EBADF;
 	}
-	return 0;
+	return prog;
+}
+
+/*
+ * The program attached to @dev, in the driver if it can, else on packets.  No descriptor
+ * stays behind in the process.
+ */
+static struct pst_xdp *attach_program(struct net_device *dev)
+{
+	struct pst_xdp *xdp = kzalloc(sizeof(*xdp), GFP_KERNEL_ACCOUNT);
+	int prog, link;
+
+	if (!xdp)
+		return ERR_PTR(-ENOMEM);
+	xdp->dev = dev;
+	prog = open_program(xdp);
+	if (prog < 0) {
+		close_program(xdp);
+		return ERR_PTR(prog);
+	}
+	link = create_link(prog, dev, XDP_FLAGS_DRV_MODE);
+	if (link == -EOPNOTSUPP || link == -EINVAL) {
+		xdp->skb_mode = true;
+		link = create_link(prog, dev, XDP_FLAGS_SKB_MODE);
+	}
+	close_fd(prog);
+	if (link >= 0) {
+		xdp->link = file_of_fd(link);
+		link = xdp->link ? 0 : -EBADF;
+	}
+	if (link < 0) {
+		close_program(xdp);
+		return ERR_PTR(link);
+	}
+	return xdp;
+}
+
+/* Programs on devices; under programs_lock, which is taken inside port mutexes. */
+static LIST_HEAD(programs);
+static DEFINE_MUTEX(programs_lock);
+
+static struct pst_xdp *find_program(const struct net_device *dev)
+{
+	struct pst_xdp *xdp;
+
+	list_for_each_entry(xdp, &programs, node)
+		if (xdp->dev == dev)
+			return xdp;
+	return NULL;
+}
+
+/*
+ * The program of @dev, attached if it was not, with @queues (a mask, by number % 64) taken.
+ * -EBUSY: one of them is taken, or the device has somebody else's program.
+ */
+struct pst_xdp *pst_xdp_get(struct net_device *dev, u64 queues)
+{
+	struct pst_xdp *xdp;
+
+	mutex_lock(&programs_lock);
+	xdp = find_program(dev);
+	if (xdp && xdp->queues & queues) {
+		xdp = ERR_PTR(-EBUSY);
+	} else if (!xdp) {
+		xdp = attach_program(dev);
+		if (!IS_ERR(xdp))
+			list_add(&xdp->node, &programs);
+	}
+	if (!IS_ERR(xdp))
+		xdp->queues |= queues;
+	mutex_unlock(&programs_lock);
+	return xdp;
+}
+
+/* Nothing is redirected from @queues any more; the last ones take the program with them. */
+void pst_xdp_put(struct pst_xdp *xdp, u64 queues)
+{
+	u32 lport;
+
+	mutex_lock(&programs_lock);
+	xdp->queues &= ~queues;
+	if (xdp->queues) {
+		for (lport = 0; lport < 65536; lport++)
+			pst_xdp_steer(xdp, queues, (__force __be16)lport, false);
+	} else {
+		list_del(&xdp->node);
+		close_program(xdp);
+	}
+	mutex_unlock(&programs_lock);
 }
 
 /* The map takes sockets by descriptor, so both need one for the moment. */
@@ -219,27 +307,17 @@ int pst_xdp_add_queue(struct pst_xdp *xdp, u32 queue, struct pst_xsk *xsk)
 	return err;
 }
 
-/* Whether packets to @lport come to us. */
-int pst_xdp_steer(struct pst_xdp *xdp, __be16 lport, bool on)
+/* Whether packets to @lport on @queues come to us. */
+void pst_xdp_steer(struct pst_xdp *xdp, u64 queues, __be16 lport, bool on)
 {
-	struct bpf_map *map = xdp->ports;
 	u32 key = (__force u16)lport;
-	u8 val = on;
-	int err;
+	atomic64_t *mask;
 
 	rcu_read_lock();
-	err = map->ops->map_update_elem(map, &key, &val, BPF_ANY);
+	mask = xdp->ports->ops->map_lookup_elem(xdp->ports, &key);
+	if (on)
+		atomic64_or(queues, mask);
+	else
+		atomic64_andnot(queues, mask);
 	rcu_read_unlock();
-	return err;
-}
-
-void pst_xdp_close(struct pst_xdp *xdp)
-{
-	if (xdp->link)
-		fput(xdp->link);
-	if (xdp->xsks)
-		fput(xdp->xsks);
-	if (xdp->ports)
-		bpf_map_put(xdp->ports);
-	memset(xdp, 0, sizeof(*xdp));
 }

@@ -4,6 +4,7 @@
 #define PST_XSK_H
 
 #include <linux/if_xdp.h>
+#include <linux/list.h>
 #include <linux/types.h>
 
 struct bpf_map;
@@ -33,21 +34,27 @@ struct pst_xsk {
 	u32 fill_prod;
 };
 
-/* Steering: which packets of the device are redirected into AF_XDP. */
+/*
+ * Steering: which packets of a device are redirected into AF_XDP.  Shared by the ports that
+ * have queues of it.
+ */
 struct pst_xdp {
+	struct list_head node;
+	struct net_device *dev;
+	u64 queues;		/* taken by somebody; a bit for each number % 64 */
+	bool skb_mode;		/* the program runs on packets, not in the driver */
 	struct file *link;	/* program attached to the device while held */
 	struct file *xsks;	/* map: queue -> socket */
-	struct bpf_map *ports;	/* local TCP port -> ours */
+	struct bpf_map *ports;	/* map: local TCP port -> queues on which it is ours */
 };
 
 int pst_xsk_open(struct pst_xsk *xsk, struct net_device *dev, u16 queue,
 		 struct pst_region *region, const struct pst_xsk *shared, u16 mode);
 void pst_xsk_close(struct pst_xsk *xsk);
 
-int pst_xdp_open(struct pst_xdp *xdp, struct net_device *dev, u32 queues,
-		 bool *skb_mode);
+struct pst_xdp *pst_xdp_get(struct net_device *dev, u64 queues);
+void pst_xdp_put(struct pst_xdp *xdp, u64 queues);
 int pst_xdp_add_queue(struct pst_xdp *xdp, u32 queue, struct pst_xsk *xsk);
-int pst_xdp_steer(struct pst_xdp *xdp, __be16 lport, bool on);
-void pst_xdp_close(struct pst_xdp *xdp);
+void pst_xdp_steer(struct pst_xdp *xdp, u64 queues, __be16 lport, bool on);
 
 #endif /* PST_XSK_H */

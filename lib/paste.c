@@ -54,6 +54,15 @@ int paste_attach_region(int fd, const char *name, uint16_t mem_id)
 	return paste_request(fd, NETMAP_REQ_PST_ATTACH, name, &attach);
 }
 
+int paste_attach_queues(int fd, const char *name, uint16_t first, uint16_t n)
+{
+	struct nmreq_vale_attach attach = {
+		.reg = { .nr_mode = NR_REG_ONE_NIC, .nr_ringid = first, .nr_rx_rings = n },
+	};
+
+	return n ? paste_request(fd, NETMAP_REQ_PST_ATTACH, name, &attach) : -EINVAL;
+}
+
 int paste_detach(int fd, const char *name)
 {
 	struct nmreq_vale_detach detach = { 0 };
@@ -64,6 +73,13 @@ int paste_detach(int fd, const char *name)
 int paste_register(int fd, int sockfd)
 {
 	struct nmreq_pst_fd_reg reg = { .fd = (uint32_t)sockfd };
+
+	return paste_request(fd, NETMAP_REQ_PST_FD_REG, "", &reg);
+}
+
+int paste_register_by_queue(int fd, int sockfd)
+{
+	struct nmreq_pst_fd_reg reg = { .fd = (uint32_t)sockfd, .flags = PST_FD_BY_QUEUE };
 
 	return paste_request(fd, NETMAP_REQ_PST_FD_REG, "", &reg);
 }

@@ -98,13 +98,24 @@
 #define NR_PST_LOW	0x0100
 
 /*
+ * PST_ATTACH (struct nmreq_vale_attach): nr_mode NR_REG_ALL_NIC, NR_REG_NIC_SW or 0: all RX
+ * queues of the interface.  NR_REG_ONE_NIC: nr_rx_rings (0 means 1) of them from nr_ringid on;
+ * others may be attached to other ports, or stay the kernel's.  The i-th queue attached is
+ * served by ring i modulo the number of rings.
+ */
+
+/*
  * PST_FD_REG: the bytes of a connection, or the connections of a listener, go through the
- * first ring bound by the caller.
+ * first ring bound by the caller.  PST_FD_BY_QUEUE: through that of the rings bound by the
+ * caller which serves the NIC queue its last packet came from, if that is known and among
+ * them.  A listener is always polled by the first ring; the flag is for its connections.
  */
 struct nmreq_pst_fd_reg {
 	uint32_t fd;		/* (u) */
-	uint32_t pad1;		/* (u) 0 */
+	uint32_t flags;		/* (u) PST_FD_* */
 };
+
+#define PST_FD_BY_QUEUE	0x1
 
 /* In the buffer of an NS_PST_ACCEPT slot. */
 struct nm_pst_accepted {
@@ -183,7 +194,8 @@ struct nmreq_opt_pst_keep {
 	X(stalls,	"times the module ran the NIC because the application did not") \
 	X(accepted,	"connections accepted for registered listeners") \
 	X(accept_failed, "times none could be accepted: descriptors or memory") \
-	X(closed,	"connections closed by NS_PST_CLOSE")
+	X(closed,	"connections closed by NS_PST_CLOSE") \
+	X(rx_cross,	"packets of the ring's sockets that another ring's NIC queue brought")
 
 #define PST_PORT_COUNTERS(X) \
 	X(buf_total,	"buffers in the region, the reserved ones excluded") \

@@ -186,7 +186,7 @@ static const struct {
 	F(nmreq_sync_kloop_start, pad1, 4, 4)
 	S(nmreq_pst_fd_reg, 8)
 	F(nmreq_pst_fd_reg, fd, 0, 4)
-	F(nmreq_pst_fd_reg, pad1, 4, 4)
+	F(nmreq_pst_fd_reg, flags, 4, 4)
 
 	/* options */
 	S(nmreq_opt_extmem, 96)

@@ -392,9 +392,9 @@ static void sockets(void)
 	t_true(port_next(&a, 1000) != NULL);
 
 	t_note("padding, other names, other descriptors");
-	r = (struct nmreq_pst_fd_reg){ .fd = (uint32_t)peer, .pad1 = 1 };
+	r = (struct nmreq_pst_fd_reg){ .fd = (uint32_t)peer, .flags = 2 };
 	t_fails(EINVAL, port_ioctl(a.fd, NETMAP_REQ_PST_FD_REG, a.name, &r));
-	r.pad1 = 0;
+	r.flags = 0;
 	t_fails(EINVAL, port_ioctl(a.fd, NETMAP_REQ_PST_FD_REG, "stack:other", &r));
 	t_true(port_ioctl(a.fd, NETMAP_REQ_PST_FD_REG, "netmap:x", &r) == -1);
 	t_fails(ENXIO, port_ioctl(ctl, NETMAP_REQ_PST_FD_REG, a.name, &r));

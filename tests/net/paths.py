@@ -1,5 +1,8 @@
 """Ways to a registered socket that are not the one NIC: loopback, other NICs, other ports, other rings."""
 
+import contextlib
+import json
+
 import t
 
 # A client in the guest itself: address, TCP port, connections, bytes each.
@@ -213,6 +216,104 @@ def test_killed_with_threads():
             flow.sock.close()
         t.ge(t.ping(count=1) + t.ping(count=2), 1, "answers to ping")
     threads(2)
+
+
+class Spread:
+    """tests/kernel/spread: an echo server with several rings in one thread.  queues: (first, count), None: all."""
+
+    def __init__(self, port="stack:0", rings=2, tcp=7, by_queue=True, interface="eth0", queues=None, cpu=None):
+        argv = ["taskset", "-c", str(cpu)] if cpu is not None else []
+        argv += ["tests/kernel/spread", port, rings, tcp, int(by_queue), port.split(":")[0] + ":" + interface, *(queues or ())]
+        self.process = t.guest().start(*argv)
+        self.error = json.loads(self.process.readline())["err"]
+
+    def state(self):
+        self.process.send("state\n")
+        return json.loads(self.process.readline())
+
+    def __enter__(self):
+        t.eq(self.error, "", "error of the server")
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if kind:
+            with contextlib.suppress(Exception):
+                print("server: %s" % self.state())
+        self.process.end_input()
+        status = self.process.wait()
+        if not kind:
+            t.eq(status, 0, "status of the server")
+
+
+def transmit_where_received():
+    """Replies leave by the queue that the connection's packets came from, so that the host goes on sending them there."""
+    t.guest().sh("cd /sys/class/net/eth0/queues; for q in 0 1; do echo 0 > tx-$q/xps_cpus; echo $((1 << q)) > tx-$q/xps_rxqs; done")
+
+
+def spread(by_queue):
+    """24 connections to two rings; the flows, open still, and the state."""
+    transmit_where_received()
+    with Spread(by_queue=by_queue) as server:
+        flows = [t.Flow(t.connect(), t.MEGABYTE // 8, i) for i in range(24)]
+        t.run_flows(flows)
+        state = server.state()
+        for flow in flows:
+            flow.sock.close()
+    print(state)
+    t.eq(len(state["conns"]), 24, "connections")
+    t.true(all(napi for _, napi in state["conns"]), "every connection tells its queue: %s" % state["conns"])
+    t.eq(len({napi for _, napi in state["conns"]}), 2, "queues that connections arrive on")
+    t.true(all(ring["frames"] for ring in state["rings"]), "frames on both queues")
+    return state
+
+
+# [short cpus=2 queues=2]
+def test_by_queue():
+    """Connections registered by queue get the ring of the queue they arrive on, and hardly a packet comes by another ring."""
+    state = spread(by_queue=True)
+    t.eq({ring for ring, _ in state["conns"]}, {0, 1}, "rings with connections")
+    t.eq(len({tuple(pair) for pair in state["conns"]}), 2, "a ring for each queue: %s" % state["conns"])
+    cross = sum(ring["cross"] for ring in state["rings"])
+    t.le(cross, sum(ring["frames"] for ring in state["rings"]) // 20, "packets brought by another ring's queue")
+
+
+# [short cpus=2 queues=2]
+def test_other_queue():
+    """All connections on one ring, packets on the queues of both: every stream is exact, and what the other ring brought is counted."""
+    state = spread(by_queue=False)
+    t.eq({ring for ring, _ in state["conns"]}, {0}, "rings with connections")
+    t.ge(state["rings"][0]["cross"], 20, "packets brought by the other ring's queue")
+    t.eq(state["rings"][1]["cross"], 0, "packets of sockets of the other ring")
+    t.ge(state["rings"][0]["in_place"], 1, "bytes in place")
+
+
+def in_place(server):
+    return sum(ring["in_place"] for ring in server.state()["rings"])
+
+
+# [short cpus=2 queues=2]
+def test_split_by_queue():
+    """One NIC, a queue for each of two ports: both serve at once, in place, whichever queue packets arrive on; one can go."""
+    t.eq(Spread(port="stack9:0", rings=1, tcp=9, queues=(1, 2)).error, "EINVAL", "queues that the NIC has not")
+    with Spread(rings=1, queues=(0, 1), cpu=0) as first:
+        t.eq(Spread(port="stack9:0", rings=1, tcp=9, queues=(0, 1)).error, "EBUSY", "a queue attached twice")
+        t.eq(Spread(port="stack9:0", rings=1, tcp=9).error, "EBUSY", "all queues when one is taken")
+        with Spread(port="stack1:0", rings=1, tcp=8, queues=(1, 1), cpu=1) as second:
+            flows = [t.Flow(t.connect(port=7 + i % 2), 1, i) for i in range(8)]
+            with t.Traffic(flows) as traffic:
+                for _ in range(3):
+                    traffic.moves()
+                t.ge(in_place(first), 1, "bytes in place, first port")
+                t.ge(in_place(second), 1, "bytes in place, second port")
+                t.eq(first.state()["rings"][0]["cross"], 0, "packets by another ring")
+            for flow in flows:
+                flow.sock.close()
+        before = in_place(first)
+        t.exchange(4, t.MEGABYTE)
+        t.ge(in_place(first) - before, 1, "bytes in place when the second port has gone")
+    with t.Server() as server:  # the whole NIC is free again
+        t.exchange(2, t.MEGABYTE)
+        t.ge(server.counters()["rx_in_place"], t.MEGABYTE, "bytes in place")
 
 
 t.main()

@@ -215,6 +215,7 @@ static struct pst_bufs b;
 static struct pst_ring *ring;
 static struct pst_nic *nic;
 static struct pst_nicq *q;
+static struct socket sock;
 static struct net_device dev;
 static struct xdp_desc desc[PST_XSK_RING];
 static u32 producer, consumer;
@@ -262,6 +263,7 @@ static int setup(void **state)
 	q->ring = ring;
 	q->id = 3;
 	q->xsk.rx.desc = desc;
+	q->xsk.sock = &sock;
 	q->xsk.rx.producer = &producer;
 	q->xsk.rx.consumer = &consumer;
 	q->xsk.rx_cons = producer = consumer = 0xfffffff0;	/* wraps soon */

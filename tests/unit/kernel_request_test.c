@@ -12,13 +12,15 @@ static struct pst_file file;
 static struct {
 	int err, attached, detached, registered, fd;
 	char ifname[NETMAP_REQ_IFNAMSIZ];
-	struct pst_ring *ring;
+	struct pst_rings among;
+	struct pst_queues queues;
 } far;
 
-int pst_nic_attach(struct pst_port *port, const char *ifname)
+int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_queues *want)
 {
 	lockdep_assert_held(&port->mutex);
 	far.attached++;
+	far.queues = *want;
 	strcpy(far.ifname, ifname);
 	return far.err;
 }
@@ -36,12 +38,12 @@ bool pst_nic_is_attached(struct pst_port *port, const char *ifname)
 	return !strcmp(ifname, far.ifname);
 }
 
-int pst_stack_register(struct pst_port *port, struct pst_ring *ring, int fd)
+int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int fd)
 {
 	lockdep_assert_held(&port->mutex);
 	far.registered++;
 	far.fd = fd;
-	far.ring = ring;
+	far.among = *among;
 	return far.err;
 }
 
@@ -542,8 +544,13 @@ static void attaches(void **state)
 	for (mode = 0; mode < 20; mode++)
 		assert_int_equal(attach("pst:eth0", mode, 0, 0),
 				 mode == NR_REG_DEFAULT || mode == NR_REG_ALL_NIC ||
-				 mode == NR_REG_NIC_SW ? 0 : -EINVAL);
-	assert_int_equal(far.attached, 3);
+				 mode == NR_REG_NIC_SW || mode == NR_REG_ONE_NIC ? 0 : -EINVAL);
+	assert_int_equal(far.attached, 4);
+	assert_int_equal(attach("stack:eth0", NR_REG_ONE_NIC, 3, 0), 0);
+	assert_int_equal(far.queues.first, 3);
+	assert_int_equal(far.queues.n, 1);
+	assert_int_equal(attach("stack:eth0", NR_REG_NIC_SW, 0, 0), 0);
+	assert_int_equal(far.queues.n, 0);
 	assert_string_equal(far.ifname, "eth0");
 	assert_int_equal(attach("stack:eth0", NR_REG_NIC_SW, 1, 0), -EINVAL);
 	assert_int_equal(attach("stack:eth0", NR_REG_NIC_SW, 0, id), 0);
@@ -584,9 +591,9 @@ static void attaches_unbound(void **state)
 	assert_int_equal(file.port->opens, 1);
 }
 
-static long register_fd(const char *name, u32 fd, u32 pad)
+static long register_fd(const char *name, u32 fd, u32 flags)
 {
-	struct nmreq_pst_fd_reg r = { fd, pad };
+	struct nmreq_pst_fd_reg r = { fd, flags };
 
 	prepare(NETMAP_REQ_PST_FD_REG, name, &r, sizeof(r));
 	return request();
@@ -598,13 +605,14 @@ static void registers_fd(void **state)
 	bind_to_0();
 	assert_int_equal(register_fd("", 3, 0), 0);
 	assert_int_equal(far.fd, 3);
-	assert_ptr_equal(far.ring, &file.port->ring[0]);
+	assert_ptr_equal(far.among.first, &file.port->ring[0]);
+	assert_ptr_equal(far.among.end, &file.port->ring[1]);
 	assert_int_equal(register_fd("pst:0", 0x7fffffff, 0), 0);
 	assert_int_equal(far.fd, 0x7fffffff);
 	assert_int_equal(far.registered, 2);
 	assert_int_equal(register_fd("", 0x80000000, 0), -EBADF);
 	assert_int_equal(register_fd("", 0xffffffff, 0), -EBADF);
-	assert_int_equal(register_fd("", 3, 1), -EINVAL);
+	assert_int_equal(register_fd("", 3, PST_FD_BY_QUEUE << 1), -EINVAL);
 	assert_int_equal(register_fd("stack:1", 3, 0), -EINVAL);
 	assert_int_equal(register_fd("eth0", 3, 0), -EOPNOTSUPP);
 	assert_int_equal(far.registered, 2);

@@ -31,7 +31,7 @@ static void requests(void **state)
 	assert_int_equal(mock.hdr.nr_reqtype, NETMAP_REQ_PST_FD_REG);
 	assert_string_equal(mock.hdr.nr_name, "");
 	assert_int_equal(mock.body.fd_reg.fd, 33);
-	assert_int_equal(mock.body.fd_reg.pad1, 0);
+	assert_int_equal(mock.body.fd_reg.flags, 0);
 
 	memset(&stats, 0xff, sizeof(stats));
 	assert_int_equal(paste_stats(fd, "stack:0", 2, &stats), 0);

@@ -22,7 +22,7 @@ struct net_device {
 	void *tcx_egress;
 };
 
-struct napi_struct { bool scheduled; };
+struct napi_struct { bool scheduled; unsigned int napi_id; };
 struct nf_hook_ops { int none; };
 struct sk_buff_head { int none; };
 union bpf_attr;
@@ -51,6 +51,7 @@ void skb_add_rx_frag(struct sk_buff *skb, int i, struct page *page, u32 off, u32
 		     u32 truesize);
 __be16 eth_type_trans(struct sk_buff *skb, struct net_device *dev);
 #define skb_record_rx_queue(skb, q)	((skb)->queue = (q))
+#define skb_mark_napi_id(skb, napi)	((void)(skb), (void)(napi))
 
 /* The tests' part: both own @skb from now on. */
 void netif_receive_skb(struct sk_buff *skb);

@@ -19,7 +19,9 @@ struct sock {
 	u8 sk_shutdown;
 };
 
-struct socket;
+struct socket {
+	struct sock *sk;
+};
 
 static inline bool sock_flag(const struct sock *sk, int flag) { return test_bit(flag, &sk->flags); }
 

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* There is one CPU. */
+#ifndef _MOCK_PERCPU_H_
+#define _MOCK_PERCPU_H_
+
+#define DECLARE_PER_CPU(type, name)	extern type name
+#define DEFINE_PER_CPU(type, name)	type name
+#define this_cpu_read(name)		(name)
+#define this_cpu_write(name, value)	((name) = (value))
+
+#endif
