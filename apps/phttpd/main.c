@@ -94,7 +94,7 @@ static const char usage[] =
 "usage: phttpd [options]\n"
 "  -b, --backend NAME       epoll (default), uring or paste\n"
 "  -t, --threads N          threads, each pinned to a CPU (1)\n"
-"  -i, --interface NAME     paste: network interface to attach\n"
+"  -i, --interface NAME     network interface: paste attaches it, threads share its queues\n"
 "  -a, --address ADDRESS    IPv4 or IPv6 address to listen on (0.0.0.0)\n"
 "  -p, --port N             TCP port (8080; 0: any)\n"
 "      --busy-poll          wait by polling, never sleep\n"
@@ -273,8 +273,8 @@ static void parse(struct options *opt, int argc, char **argv)
 	}
 	if (optind < argc)
 		bad("unexpected argument '%s'", argv[optind]);
-	if (opt->interface && strcmp(opt->backend->name, "paste"))
-		bad("--interface is for --backend paste");
+	if (opt->interface && opt->threads == 1 && strcmp(opt->backend->name, "paste"))
+		bad("--interface is for --backend paste, or for several threads");
 	if (opt->http.copy && strcmp(opt->backend->name, "paste"))
 		bad("--copy is for --backend paste");
 	if (!opt->http.store && (opt->region || opt->ring || opt->http.copy || opt->fence_latency))

@@ -3,10 +3,14 @@
  * worker.c - listening sockets, the tick, and the limit on connections
  *
  * Each worker listens by itself on the same address (SO_REUSEPORT), so the kernel spreads
- * connections and the workers share nothing but the count of connections. Options that accepted
+ * connections and the workers share nothing but the count of connections. If the NIC is known and
+ * has a receive queue for each worker, connections go by the queue they arrive on: queue q is for
+ * worker q modulo the number of workers, as it is for a stack port's rings. Options that accepted
  * sockets inherit are set here, on the listening socket, and cost nothing per connection.
  */
 #include <errno.h>
+#include <glob.h>
+#include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdio.h>
@@ -57,6 +61,43 @@ fail:
 	return err;
 }
 
+/* Receive queues of @interface, 0 if there is no telling. */
+static unsigned receive_queues(const char *interface)
+{
+	char pattern[80];
+	unsigned n = 0;
+	glob_t found;
+
+	snprintf(pattern, sizeof(pattern), "/sys/class/net/%s/queues/rx-*", interface);
+	if (!glob(pattern, 0, NULL, &found))
+		n = found.gl_pathc;
+	globfree(&found);
+	return n;
+}
+
+/*
+ * Of the listening sockets, which are numbered in the order in which they were bound, the one for
+ * the packet's queue. Packets that came through none (loopback) are spread by their hash, which
+ * is what the kernel does with an answer that is no number of a socket.
+ */
+static int spread_by_queue(int fd, unsigned workers)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, SKF_AD_OFF + SKF_AD_QUEUE),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 3, 0),
+		BPF_STMT(BPF_ALU | BPF_SUB | BPF_K, 1),		/* 0 is "none" */
+		BPF_STMT(BPF_ALU | BPF_MOD | BPF_K, workers),
+		BPF_STMT(BPF_RET | BPF_A, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+	struct sock_fprog program = {
+		.len = sizeof(code) / sizeof(code[0]),
+		.filter = code,
+	};
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program, sizeof(program));
+}
+
 void worker_tick(struct worker *w)
 {
 	struct timespec now;
@@ -77,6 +118,10 @@ int worker_open(struct worker *w)
 	w->listen_fd = listen_open(w->opt);
 	if (w->listen_fd < 0)
 		return w->listen_fd;
+	/* Once for all of them. It is no more than a hint: the kernel may refuse. */
+	if (!w->id && w->opt->threads > 1 && w->opt->interface &&
+	    receive_queues(w->opt->interface) >= w->opt->threads)
+		spread_by_queue(w->listen_fd, w->opt->threads);
 	w->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	if (w->timer_fd < 0 || timerfd_settime(w->timer_fd, 0, &second, NULL)) {
 		err = worker_fail("timer", errno);

@@ -23,7 +23,7 @@ struct options {
 	unsigned max_connections;	/* of all threads together */
 	unsigned idle_timeout;		/* seconds, 0: none */
 	bool busy_poll;			/* wait by polling */
-	const char *interface;		/* paste: NIC to attach, or NULL */
+	const char *interface;		/* NIC to serve: paste attaches it; or NULL */
 	const char *region;		/* of the store; NULL: plain memory */
 	bool ring;			/* a full log gives its oldest messages up */
 	unsigned fence_latency;	/* nanoseconds that each fence of the store takes longer */
