@@ -8,7 +8,7 @@ PREFIX	?= /usr/local
 KDIR	?= /lib/modules/$(shell uname -r)/build
 INSTALL	?= install
 
-PROGRAMS := apps/echo apps/plog apps/pastectl apps/phttpd
+PROGRAMS := apps/echo apps/plog apps/proxy apps/pastectl apps/phttpd
 MAN	 := $(wildcard doc/man/*.[1-8])
 
 all: guest $(if $(wildcard $(KDIR)),module)

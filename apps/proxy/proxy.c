@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * proxy: forwards TCP connections to another server, and no byte is copied on the way.
+ *
+ *	proxy PORT ADDRESS SERVER-PORT [stack:eth0 ...]
+ *
+ * For each client that connects to PORT we connect to the server, and register that socket as
+ * well: to a stack port both are alike.  What is received from one is sent to the other by
+ * exchanging the buffers of two slots.
+ *
+ *	RX slot of A           TX slot to B
+ *	[ received ]  <----->  [ free ]		B takes all that A sends
+ *	[ received ]  <----->  [ spare ]	B is slow: the buffer waits in B's queue, and the
+ *						kernel is asked to deliver nothing more of A
+ *						(NS_PST_PAUSE) until the queue is empty
+ *
+ * So a slow reader on either side closes the window of the other side's peer, and nobody
+ * else's.  The end of a stream is passed on behind its data, a reset as a reset.
+ */
+#include <arpa/inet.h>
+#include <err.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libnetmap.h>
+#include <netinet/in.h>
+#include <paste.h>
+#include <poll.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define FDS	65536	/* descriptors, two for each connection */
+#define ROOM	4	/* TX slots that handling one RX slot may take */
+
+/* One of the two connections of a client, by its descriptor. */
+static struct side {
+	int peer;		/* the other one; 0: not in use */
+	bool up;		/* registered: slots may name it */
+	bool congested;		/* the kernel has not passed all to TCP yet */
+	bool paused;		/* nothing of it is delivered */
+	bool ending;		/* to be shut down behind its queue */
+	bool done;		/* that has been done */
+	uint32_t first, last;	/* its queue: buffers that wait to be sent to it; 0: empty */
+	int next;		/* on a list, 0: the last one */
+	bool running;		/* on the run list */
+} side[FDS];
+
+/* Of a buffer in a queue: what is to be sent, and the next one. */
+static struct note {
+	uint16_t offset, len;
+	uint32_t next;
+} *note;
+
+static struct nmport_d *port;
+static struct netmap_ring *rx, *tx;
+static struct sockaddr_in server;
+static int connecting;		/* epoll set of those that are not up yet */
+static int run;			/* list: sides with something to do and no TX slots for it */
+static int closing[FDS], nclosing;
+
+/* With RST, if the other side came to such an end, or because there is no other side. */
+static void reset(int fd)
+{
+	struct linger now = { .l_onoff = 1 };
+
+	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+	closing[nclosing++] = fd;
+}
+
+/*
+ * Descriptors are closed after the walk over the slots, and so after the next sync at the
+ * earliest a number means another connection: slots on their way cannot go to a wrong one.
+ */
+static void close_all(void)
+{
+	while (nclosing) {
+		int fd = closing[--nclosing];
+		uint32_t buf;
+
+		while ((buf = side[fd].first)) {
+			side[fd].first = note[buf].next;
+			paste_buf_push(port->nifp, rx, buf);
+		}
+		side[fd] = (struct side){ .running = side[fd].running, .next = side[fd].next };
+		close(fd);
+	}
+}
+
+/* Both sides are over. */
+static void abandon(int fd)
+{
+	if (!side[fd].peer)
+		return;
+	if (side[fd].peer > 0) {
+		side[side[fd].peer].peer = 0;
+		reset(side[fd].peer);
+	}
+	side[fd].peer = 0;
+	reset(fd);
+}
+
+/* One is over, in order: the other one may have data to send, and comes to its own end. */
+static void finish(int fd)
+{
+	if (side[fd].peer > 0)
+		side[side[fd].peer].peer = -1;
+	side[fd].peer = 0;
+	closing[nclosing++] = fd;
+}
+
+static void pause_input(int fd, bool pause)
+{
+	if (fd > 0 && side[fd].up && side[fd].paused != pause &&
+	    !paste_tx_pause(tx, fd, pause))
+		side[fd].paused = pause;
+}
+
+static void run_later(int fd)
+{
+	if (!side[fd].running) {
+		side[fd].running = true;
+		side[fd].next = run;
+		run = fd;
+	}
+}
+
+/* Sends what waits for @fd, then lets its peer go on. */
+static void send_queue(int fd)
+{
+	struct side *s = &side[fd];
+
+	if (!s->up || s->congested)
+		return;		/* there will be an event */
+	while (s->first && nm_ring_space(tx) > ROOM) {
+		uint32_t buf = s->first;
+
+		s->first = note[buf].next;
+		paste_tx_swap(tx, fd, &buf, note[buf].offset, note[buf].len);
+		paste_buf_push(port->nifp, rx, buf);
+	}
+	if (s->first || nm_ring_space(tx) < ROOM) {
+		run_later(fd);
+		return;
+	}
+	if (s->ending && !s->done)
+		s->done = !paste_tx_shut(tx, fd);
+	pause_input(s->peer, false);
+}
+
+static void run_all(void)
+{
+	int fd = run;
+
+	run = 0;
+	while (fd) {
+		int next = side[fd].next;
+
+		side[fd].running = false;
+		if (side[fd].peer)
+			send_queue(fd);
+		fd = next;
+	}
+}
+
+/* A client is there: connect to the server, without waiting for it. */
+static void on_client(int fd)
+{
+	struct epoll_event ev = { .events = EPOLLOUT };
+	int s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	side[fd] = (struct side){ .peer = s < 0 ? -1 : s, .up = true };
+	if (s < 0) {
+		abandon(fd);
+		return;
+	}
+	side[s] = (struct side){ .peer = fd };
+	ev.data.fd = s;
+	if ((connect(s, (struct sockaddr *)&server, sizeof(server)) && errno != EINPROGRESS) ||
+	    epoll_ctl(connecting, EPOLL_CTL_ADD, s, &ev))
+		abandon(fd);
+}
+
+/* The server has accepted, or refused. */
+static void on_connected(void)
+{
+	struct epoll_event ev[64];
+	int n = epoll_wait(connecting, ev, 64, 0);
+
+	for (int i = 0; i < n; i++) {
+		int fd = ev[i].data.fd;
+
+		epoll_ctl(connecting, EPOLL_CTL_DEL, fd, NULL);
+		if (paste_register(port->fd, fd)) {
+			abandon(fd);
+			continue;
+		}
+		side[fd].up = true;
+		send_queue(fd);
+	}
+}
+
+static void on_event(int fd, const struct netmap_slot *in)
+{
+	int peer = side[fd].peer;
+
+	if (in->err == EAGAIN) {
+		side[fd].congested = !(in->flags & NS_PST_CLEAR);
+		send_queue(fd);
+	} else if (in->err == ENOTCONN) {
+		finish(fd);
+	} else if (in->err) {
+		abandon(fd);
+	} else if (peer > 0) {		/* end of stream */
+		side[peer].ending = true;
+		send_queue(peer);
+	}
+}
+
+/* What came from @fd goes to its peer, at once or by its queue.  False: it cannot now. */
+static bool on_data(int fd, struct netmap_slot *in)
+{
+	int peer = side[fd].peer;
+	struct side *to = &side[peer > 0 ? peer : 0];
+	uint32_t buf = in->buf_idx, spare;
+
+	if (peer < 0)
+		return true;		/* nobody reads it any more */
+	if (to->up && !to->congested && !to->first) {
+		paste_tx_swap(tx, peer, &buf, in->offset, (uint16_t)(in->len - in->offset));
+		paste_rx_keep(in, buf);
+		return true;
+	}
+	pause_input(fd, true);
+	spare = paste_buf_pop(port->nifp, rx);
+	if (!spare)
+		return false;
+	note[buf] = (struct note){ in->offset, (uint16_t)(in->len - in->offset), 0 };
+	paste_rx_keep(in, spare);
+	if (to->first)
+		note[to->last].next = buf;
+	else
+		to->first = buf;
+	to->last = buf;
+	return true;
+}
+
+/* Of the slots behind one that has to stay: tells of congestion, which is what it waits for. */
+static void look_ahead(uint32_t i)
+{
+	for (; i != rx->tail; i = nm_ring_next(rx, i)) {
+		struct netmap_slot *in = &rx->slot[i];
+
+		if (!(in->flags & NS_PST_EVENT) || in->err != EAGAIN || nm_ring_space(tx) <= ROOM)
+			continue;
+		if (side[in->fd].peer)
+			on_event(in->fd, in);
+		in->flags = 0;		/* dealt with: a slot without data */
+	}
+}
+
+/* Returns false if it had to stop early. */
+static bool receive_all(void)
+{
+	struct netmap_slot *in;
+
+	while ((in = paste_rx_first(rx)) && nm_ring_space(tx) > ROOM) {
+		int fd = in->fd;
+
+		if (paste_rx_accepted(rx, in))
+			on_client(fd);
+		else if (side[fd].peer && paste_rx_is_event(in))
+			on_event(fd, in);
+		else if (side[fd].peer && in->len > in->offset && !on_data(fd, in))
+			break;
+		paste_rx_release(rx);
+	}
+	look_ahead(rx->head);
+	rx->cur = rx->tail;	/* woken by slots that we have not seen, or by TX slots */
+	return !in;
+}
+
+static int listen_on(uint16_t tcp_port)
+{
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(tcp_port) };
+	int one = 1, s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (s < 0 || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
+	    bind(s, (struct sockaddr *)&any, sizeof(any)) || listen(s, 1024))
+		err(1, "TCP port %u", tcp_port);
+	return s;
+}
+
+int main(int argc, char **argv)
+{
+	struct pollfd p[2] = { { .events = POLLIN }, { .events = POLLIN } };
+	struct rlimit files = { FDS, FDS };
+	int e;
+
+	if (argc < 4)
+		errx(2, "usage: proxy PORT ADDRESS SERVER-PORT [stack:IFNAME ...]");
+	server.sin_family = AF_INET;
+	server.sin_port = htons((uint16_t)atoi(argv[3]));
+	if (inet_pton(AF_INET, argv[2], &server.sin_addr) != 1)
+		errx(2, "%s is not an address", argv[2]);
+
+	setrlimit(RLIMIT_NOFILE, &files);	/* as many as may be, and not more */
+
+	/* Small rings bound what one slow connection can leave with us; spare buffers keep it. */
+	port = nmport_prepare("stack:proxy@conf:slots=256");
+	if (port)
+		port->reg.nr_extra_bufs = 4096;
+	if (!port || nmport_open_desc(port))
+		err(1, "stack:proxy");
+	rx = NETMAP_RXRING(port->nifp, port->first_rx_ring);
+	tx = NETMAP_TXRING(port->nifp, port->first_tx_ring);
+	note = calloc(port->reg.nr_memsize / rx->nr_buf_size, sizeof(*note));
+	connecting = epoll_create1(EPOLL_CLOEXEC);
+	for (int i = 4; i < argc; i++) {
+		e = paste_attach(port->fd, argv[i]);
+		if (e)
+			errx(1, "%s: %s", argv[i], paste_strerror(NETMAP_REQ_PST_ATTACH, e));
+	}
+	e = paste_register(port->fd, listen_on((uint16_t)atoi(argv[1])));
+	if (e || !note || connecting < 0)
+		errx(1, "cannot start: %s", strerror(e ? -e : errno));
+
+	p[0].fd = port->fd;
+	p[1].fd = connecting;
+	while (poll(p, 2, -1) >= 0 || errno == EINTR) {
+		bool all;
+
+		run_all();
+		on_connected();
+		all = receive_all();
+		close_all();
+		p[0].events = POLLIN | (all && !run ? 0 : POLLOUT);
+	}
+	err(1, "poll");
+}

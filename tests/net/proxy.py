@@ -1,0 +1,192 @@
+"""apps/proxy: connections forwarded between two NICs, both attached, by exchanging buffers."""
+
+import contextlib
+import hashlib
+import random
+import re
+import socket
+import threading
+import time
+
+import t
+
+UPSTREAM = "10.78.0.1"
+SIZE = 8 * t.MEGABYTE
+
+
+class Upstream:
+    """A listening socket of this machine that the proxy connects to."""
+
+    def __init__(self):
+        self.listener = socket.create_server((UPSTREAM, 0))
+        self.listener.settimeout(20)
+        self.port = self.listener.getsockname()[1]
+
+    def accept(self):
+        s, _ = self.listener.accept()
+        return s
+
+
+@contextlib.contextmanager
+def proxy(attach=("stack:eth0", "stack:eth1")):
+    """The proxy, its upstream, and a function that makes a connection through it: both ends."""
+    upstream = Upstream()
+    process = t.guest().start("apps/proxy/proxy", 7, UPSTREAM, upstream.port, *attach)
+    try:
+        t.wait_for(lambda: "stack:proxy" in t.guest().run("apps/pastectl/pastectl", "list") and
+                   t.guest().status("sh", "-c", "ss -Hltn sport = :7 | grep -q .")[0] == 0, "the proxy listens")
+
+        def pair():
+            client = t.connect()
+            return client, upstream.accept()
+        yield pair
+        t.eq(process.status, None, "status of the proxy")
+    finally:
+        process.kill()
+        upstream.listener.close()
+
+
+def counters():
+    """All that pastectl tells of the port, by name."""
+    pastectl = "apps/pastectl/pastectl"
+    text = t.guest().run(pastectl, "stats", "stack:proxy", "--all") + t.guest().run(pastectl, "info", "stack:proxy")
+    return {name: int(value) for name, value in re.findall(r"^ *(\w+) +(\d+)", text, re.M)}
+
+
+def send(s, seed, failures):
+    """SIZE random bytes, then the end of the stream."""
+    try:
+        data = random.Random(seed).randbytes(t.MEGABYTE)
+        for _ in range(SIZE // t.MEGABYTE):
+            s.sendall(data)
+        s.shutdown(socket.SHUT_WR)
+    except OSError as error:
+        failures.append(error)
+
+
+def receive(s, slow, failures, result, key):
+    """The digest of all that comes; a slow reader waits first until windows and queues are full."""
+    digest, n = hashlib.sha256(), 0
+    try:
+        if slow:
+            time.sleep(2)
+        while data := s.recv(65536):
+            digest.update(data)
+            n += len(data)
+            if slow and n < t.MEGABYTE:
+                time.sleep(0.02)
+    except OSError as error:
+        failures.append(error)
+    result[key] = n, digest.hexdigest()
+
+
+def digest_of(seed):
+    data, digest = random.Random(seed).randbytes(t.MEGABYTE), hashlib.sha256()
+    for _ in range(SIZE // t.MEGABYTE):
+        digest.update(data)
+    return SIZE, digest.hexdigest()
+
+
+def both_ways(pairs, slow=()):
+    """Streams both ways on all connections at once; slow: numbers of ends (2 * pair + side) that read slowly."""
+    threads, failures, result = [], [], {}
+    ends = [end for pair in pairs for end in pair]
+    for i, end in enumerate(ends):
+        end.settimeout(60)
+        threads += [threading.Thread(target=send, args=(end, i, failures)),
+                    threading.Thread(target=receive, args=(end, i in slow, failures, result, i))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+    t.eq(failures, [], "errors")
+    for i in range(len(ends)):
+        t.eq(result.get(i), digest_of(i ^ 1), "bytes and digest that came to end %d" % i)
+    for end in ends:
+        end.close()
+
+
+# [short nics=2 timeout=180]
+def test_both_ways():
+    """Streams through the proxy, both ways at once, are exact, and no byte of them is copied."""
+    with proxy() as pair:
+        both_ways([pair() for _ in range(3)])
+        c = counters()
+        t.eq(c["rx_copied"], 0, "bytes copied on reception")
+        t.ge(c["rx_in_place"], 6 * SIZE, "bytes received in place")
+        t.le(c["tx_copied"], 6 * SIZE // 1000, "bytes copied on transmission, of short last pieces")
+        t.eq((c["bad_fd"], c["bad_owner"], c["bad_index"]), (0, 0, 0), "slots refused")
+
+
+# [nics=2 timeout=240]
+def test_slow_readers():
+    """A slow reader on either side, beside others: all is exact, and the quick one does not wait for them."""
+    with proxy() as pair:
+        slow_client, slow_server, quick = pair(), pair(), pair()
+        done = []
+        thread = threading.Thread(target=lambda: (both_ways([slow_client, slow_server], slow=(0, 3)), done.append(True)))
+        thread.start()
+        time.sleep(1)
+        start = time.monotonic()
+        quick[0].sendall(b"x" * 1000)
+        t.eq(t.receive(quick[1], 1000), b"x" * 1000, "bytes of the quick connection")
+        t.le(time.monotonic() - start, 10, "seconds")
+        thread.join(180)
+        t.eq(done, [True], "slow connections done")
+        for s in quick:
+            s.close()
+
+
+# [short nics=2]
+def test_ends():
+    """Half-close either way, a reset either way, and a server that is not there, are passed on."""
+    with proxy() as pair:
+        for first in (0, 1):
+            ends = pair()
+            a, b = ends[first], ends[1 - first]
+            a.sendall(b"question")
+            a.shutdown(socket.SHUT_WR)
+            t.eq(t.receive_all(b), b"question", "what came before the end")
+            b.sendall(b"answer")
+            b.close()
+            t.eq(t.receive_all(a), b"answer", "what came after it the other way")
+            a.close()
+        for first in (0, 1):
+            ends = pair()
+            a, b = ends[first], ends[1 - first]
+            a.sendall(b"x")
+            t.receive(b, 1)
+            t.reset(a)
+            b.settimeout(10)
+            try:
+                t.eq(b.recv(1), None, "what a reset brings")
+            except ConnectionResetError:
+                pass
+            b.close()
+        for _ in range(200):    # numbers used again and again
+            a, b = pair()
+            a.sendall(b"y" * 3000)
+            t.receive(b, 3000)
+            a.close()
+            t.eq(t.receive_all(b), b"", "after the end")
+            b.close()
+        t.wait_for(lambda: counters()["sockets"] == 1, "only the listener is registered")
+
+
+# [nics=2]
+def test_refused():
+    """A client whose server refuses is reset."""
+    process = t.guest().start("apps/proxy/proxy", 7, UPSTREAM, 1, "stack:eth0")
+    try:
+        t.wait_for(lambda: t.guest().status("sh", "-c", "ss -Hltn sport = :7 | grep -q .")[0] == 0, "the proxy listens")
+        s = t.connect()
+        try:
+            t.eq(s.recv(1), None, "what a refusal brings")
+        except ConnectionResetError:
+            pass
+        s.close()
+    finally:
+        process.kill()
+
+
+t.main()
