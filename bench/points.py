@@ -80,9 +80,11 @@ def server_command(workload, backend):
 
 
 def fill_command(workload):
-    """A shell command for this machine that puts what the load will ask for."""
+    """A shell command for this machine that waits for the first answer, as opening a large port takes seconds of emulation,
+    and puts what the load will ask for."""
     fill = WORKLOADS[workload].fill
-    return shlex.join(["python3", os.path.join(HERE, "fill.py"), *map(str, (PORT, *fill))]) if fill else ":"
+    ready = "curl -s -o /dev/null --max-time 60 http://$PASTE_GUEST:%d/" % PORT
+    return ready + (" && " + shlex.join(["python3", os.path.join(HERE, "fill.py"), *map(str, (PORT, *fill))]) if fill else "")
 
 
 def load_command(workload, connections, seconds):
