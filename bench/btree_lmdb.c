@@ -124,7 +124,7 @@ static void paste_scan(void)
 {
 	uint64_t n = 0;
 
-	paste_btree_scan(p.tree, 0, count, &n);
+	paste_btree_scan(p.tree, 0, UINT64_MAX, count, &n);
 	check(n == keys ? 0 : -EIO, "scan");
 }
 

@@ -14,7 +14,7 @@ import time
 
 import checks
 from messages import BenchError, say
-from points import WORKLOADS, Point, fill_command, load_command, server_command
+from points import READY, WORKLOADS, Point, fill_command, load_command, server_command
 from readings import figures, read_doorbells, read_last_line, read_load, read_port
 
 START_SECONDS = 30
@@ -124,6 +124,7 @@ def measure(point, plan):
 
 def check(workload, backend):
     with Server(workload, backend):
+        run_here(READY, FILL_SECONDS)
         checks.check_all(os.environ["PASTE_GUEST"], WORKLOADS[workload].store)
 
 

@@ -179,8 +179,6 @@ static int look(uint64_t number, uint64_t ref, void *ctx)
 	unsigned probe = number % 256;
 	struct record r;
 
-	if (HASH(number) != f->hash || number == BOUND)
-		return 1;
 	f->taken[probe / 64] |= 1ull << probe % 64;
 	record_read(&f->st->space, record_line(ref), &r);
 	if (r.key_len != f->len || memcmp(r.key, f->key, f->len))
@@ -198,7 +196,7 @@ static bool find(const struct store *st, const void *key, size_t len, struct fou
 	if (!st->tree)
 		return false;
 	f->hash = HASH(st->cfg.hash(st->secret, key, len));
-	paste_btree_scan(st->tree, f->hash, look, f);
+	paste_btree_scan(st->tree, f->hash, f->hash | (PROBES - 1), look, f);
 	return f->n;
 }
 
@@ -715,7 +713,7 @@ ssize_t store_list(struct store *st, const void *prefix, size_t len, struct stor
 	struct listing l = { .st = st, .prefix = prefix, .len = len };
 	size_t i, n = 0;
 
-	if (st->tree && paste_btree_scan(st->tree, 0, note_key, &l)) {
+	if (st->tree && paste_btree_scan(st->tree, 0, UINT64_MAX, note_key, &l)) {
 		free(l.key);
 		return -ENOMEM;
 	}
@@ -825,7 +823,7 @@ static int judge(struct recovery *v)
 			c->whole = false;
 			continue;
 		}
-		if (c->r.seq > st->seq ||
+		if (c->r.seq > st->seq || c->e.number % 256 >= PROBES ||
 		    HASH(st->cfg.hash(st->secret, c->r.key, c->r.key_len)) != HASH(c->e.number))
 			return -EBADMSG;
 	}
@@ -878,7 +876,7 @@ static int recover_values(struct store *st)
 		.st = st,
 		.budget = (uint64_t)st->space.num * SPACE_BUF,
 	};
-	int err = paste_btree_scan(st->tree, 0, note_entry, &v);
+	int err = paste_btree_scan(st->tree, 0, UINT64_MAX, note_entry, &v);
 
 	if (!err)
 		err = judge(&v);

@@ -275,7 +275,7 @@ static void note_records(void)
 
 	memcpy(image, base.mem, LEN);
 	assert_int_equal(paste_btree_open(image + TREE_OFS, TREE_LEN, &tree), 0);
-	paste_btree_scan(tree, 0, note_record, NULL);
+	paste_btree_scan(tree, 0, UINT64_MAX, note_record, NULL);
 	paste_btree_close(tree);
 }
 
