@@ -16,6 +16,8 @@
  *	insertN		N inserts in a batch (1, 64)
  *	find		by key, in another order, in one read transaction
  *	scan		all entries, ascending
+ *	recover		open the tree again: entries/s, which must not depend on how
+ *			many there are (paste only, as LMDB reads nothing then)
  *	deleteN		N deletes in a batch (64)
  *
  * What is compared: paste's flushes and fences, which make data durable if the
@@ -42,6 +44,7 @@ struct backend {
 	void (*insert)(uint64_t first, uint64_t n);	/* a batch */
 	void (*find)(void);
 	void (*scan)(void);
+	void (*recover)(void);			/* NULL: nothing to do */
 	void (*delete)(uint64_t first, uint64_t n);
 	void (*close)(void);
 };
@@ -121,8 +124,18 @@ static void paste_scan(void)
 {
 	uint64_t n = 0;
 
-	paste_btree_scan(p.tree, 0, count, &n);
+	paste_btree_scan(p.tree, 0, UINT64_MAX, count, &n);
 	check(n == keys ? 0 : -EIO, "scan");
+}
+
+static void paste_recover(void)
+{
+	struct paste_btree_stats s;
+
+	paste_btree_close(p.tree);
+	check(paste_btree_open(p.area, size, &p.tree), "open");
+	paste_btree_stats(p.tree, &s);
+	check(s.entries == keys ? 0 : -EIO, "recover");
 }
 
 static void paste_delete(uint64_t first, uint64_t n)
@@ -283,6 +296,11 @@ static void measure(const struct backend *b, unsigned int batch)
 		begin = now();
 		b->scan();
 		report("scan", 0, b, begin);
+		if (b->recover) {
+			begin = now();
+			b->recover();
+			report("recover", 0, b, begin);
+		}
 		begin = now();
 		batches(b->delete, batch);
 		report("delete", batch, b, begin);
@@ -294,11 +312,11 @@ static void measure(const struct backend *b, unsigned int batch)
 int main(int argc, char **argv)
 {
 	static const struct backend backends[] = {
-		{ "paste", paste_open, paste_insert, paste_find, paste_scan,
+		{ "paste", paste_open, paste_insert, paste_find, paste_scan, paste_recover,
 		  paste_delete, paste_close },
-		{ "lmdb", lmdb_open, lmdb_insert, lmdb_find, lmdb_scan,
+		{ "lmdb", lmdb_open, lmdb_insert, lmdb_find, lmdb_scan, NULL,
 		  lmdb_delete, lmdb_close },
-		{ "lmdb_sync", lmdb_sync_open, lmdb_insert, lmdb_find, lmdb_scan,
+		{ "lmdb_sync", lmdb_sync_open, lmdb_insert, lmdb_find, lmdb_scan, NULL,
 		  lmdb_delete, lmdb_close },
 	};
 	size_t i;

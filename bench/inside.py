@@ -14,13 +14,13 @@ import time
 
 import checks
 from messages import BenchError, say
-from points import WORKLOADS, Point, fill_command, load_command, server_command
+from points import READY, WORKLOADS, Point, fill_command, load_command, server_command
 from readings import figures, read_doorbells, read_last_line, read_load, read_port
 
 START_SECONDS = 30
 STOP_SECONDS = 30
 ASK_SECONDS = 20
-FILL_SECONDS = 60
+FILL_SECONDS = 120
 
 
 def guest(*command):
@@ -97,7 +97,7 @@ def run_here(command, seconds):
 def run_fill(point):
     done = run_here(fill_command(point.workload), FILL_SECONDS)
     if done.returncode:
-        raise BenchError("the store could not be filled: " + done.stdout.strip())
+        raise BenchError("no first answer, or the store could not be filled: " + done.stdout.strip())
 
 
 def run_load(point, seconds):
@@ -124,6 +124,7 @@ def measure(point, plan):
 
 def check(workload, backend):
     with Server(workload, backend):
+        run_here(READY, FILL_SECONDS)
         checks.check_all(os.environ["PASTE_GUEST"], WORKLOADS[workload].store)
 
 

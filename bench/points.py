@@ -38,6 +38,9 @@ MAKE_REGION = ("{ test -e %s || { modprobe -a libnvdimm nfit nd_pmem device_dax 
                "ndctl create-namespace -m devdax -a 4k; }; } >/dev/null 2>&1; "
                "apps/pastectl/pastectl region create %s --log 32M --replace >/dev/null && " % (REGION, REGION))
 
+# For this machine, before anything is asked for: opening a port of such a size takes many seconds of emulation.
+READY = "curl -s -o /dev/null --max-time 100 http://$PASTE_GUEST:%d/" % PORT
+
 
 class Point(collections.namedtuple("Point", "workload connections backend")):
     def __str__(self):
@@ -82,7 +85,7 @@ def server_command(workload, backend):
 def fill_command(workload):
     """A shell command for this machine that puts what the load will ask for."""
     fill = WORKLOADS[workload].fill
-    return shlex.join(["python3", os.path.join(HERE, "fill.py"), *map(str, (PORT, *fill))]) if fill else ":"
+    return READY + (" && " + shlex.join(["python3", os.path.join(HERE, "fill.py"), *map(str, (PORT, *fill))]) if fill else "")
 
 
 def load_command(workload, connections, seconds):

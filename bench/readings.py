@@ -54,7 +54,7 @@ def ratio(a, b):
 
 def figures(load, doorbells, port, server):
     """The figures of a run. `doorbells` and `port` are (before, after); for a socket back end `port` is empty: the kernel
-    copies every byte to the application. `server` is phttpd's last line, for a load that stores; else None."""
+    copies every byte that the server reads. `server` is phttpd's last line, for a load that stores; else None."""
     result = {"requests": load["requests"], "seconds": load["microseconds"] / 1e6,
               "requests_per_second": load["requests"] * 1e6 / load["microseconds"],
               "p50_us": load["p50"], "p99_us": load["p99"], "in_place_share": 0.0, "doorbells_per_reply": None,
@@ -67,6 +67,7 @@ def figures(load, doorbells, port, server):
         result["slots_per_batch"] = ratio(moved["rx_slots"], moved["rx_batches"])
         result["zero_copy"] = bool(port[1]["nic_zero_copy"])
     if server and server["stored"] and result["in_place_share"] is not None:
-        # On its way into the application, and into the store.
-        result["copies_per_stored_byte"] = 1 - result["in_place_share"] + server["copied"] / server["stored"]
+        # On the way into the application, heads of requests included, and into the store.
+        received = server["bytes_in"] * (1 - result["in_place_share"])
+        result["copies_per_stored_byte"] = (received + server["copied"]) / server["stored"]
     return result

@@ -13,7 +13,8 @@ COLUMNS = (("conns", 5), ("back end", 8), ("requests/s", 10), ("(min..max)", 17)
 LEGEND = """\
 %(measured)s, server and guest with %(cpus)s. ratio: paste to the better socket back end.
 zero copy: received payload the application reads where the NIC wrote it. batch: segments it gets with one poll.
-copies: bytes the CPU copies per byte stored, from where the NIC wrote it to where it is durable.
+copies: bytes the CPU copies per byte stored, from where the NIC wrote them to where they are durable, as counted by kernel
+and server; on sockets the heads of requests are among them.
 bells: doorbells (NIC notifications) per reply. instr/req: all instructions the guest executes, per request."""
 
 

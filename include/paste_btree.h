@@ -129,11 +129,11 @@ int paste_btree_find(const struct paste_btree *tree, uint64_t key, uint64_t *ref
 typedef int paste_btree_scan_fn(uint64_t key, uint64_t ref, void *ctx);
 
 /*
- * Call @fn for each entry from key @from on, ascending.  @fn may look things up
- * in the tree and must not change it.
+ * Call @fn for each entry with a key from @from to @to, inclusive, ascending.
+ * @fn may look things up in the tree and must not change it.
  * Returns 0, or what @fn returned to end the scan.
  */
-int paste_btree_scan(const struct paste_btree *tree, uint64_t from,
+int paste_btree_scan(const struct paste_btree *tree, uint64_t from, uint64_t to,
 		     paste_btree_scan_fn *fn, void *ctx);
 
 struct paste_btree_stats {

@@ -202,15 +202,15 @@ static unsigned int count(const struct leaf *l)
 	return n;
 }
 
-/* Entries from key @from on, ascending, as they are in the leaf; how many. */
-static unsigned int sort(const struct leaf *l, uint64_t from, struct entry *out)
+/* Entries with keys @from to @to, ascending, as they are in the leaf; how many. */
+static unsigned int sort(const struct leaf *l, uint64_t from, uint64_t to, struct entry *out)
 {
 	unsigned int i, j, n = 0;
 
 	for (i = 0; i < ENTRIES; i++) {
 		const struct entry *e = &l->entry[i];
 
-		if (!e->ref || key_of(e) < from)
+		if (!e->ref || key_of(e) < from || key_of(e) > to)
 			continue;
 		for (j = n++; j && key_of(&out[j - 1]) > key_of(e); j--)
 			out[j] = out[j - 1];
@@ -258,7 +258,7 @@ static uint64_t split_low(const struct leaf *l, uint64_t key)
 {
 	struct entry e[ENTRIES];
 
-	sort(l, 0, e);
+	sort(l, 0, UINT64_MAX, e);
 	if (!next_of(l) && key > key_of(&e[ENTRIES - 1]))
 		return key;
 	return key_of(&e[(ENTRIES + 1) / 2]);
@@ -445,7 +445,7 @@ int paste_btree_find(const struct paste_btree *t, uint64_t key, uint64_t *ref)
 	return 0;
 }
 
-int paste_btree_scan(const struct paste_btree *t, uint64_t from,
+int paste_btree_scan(const struct paste_btree *t, uint64_t from, uint64_t to,
 		     paste_btree_scan_fn *fn, void *ctx)
 {
 	uint32_t number = nmi_inner_find(&t->inner, from);
@@ -453,8 +453,8 @@ int paste_btree_scan(const struct paste_btree *t, uint64_t from,
 	unsigned int i, n;
 	int ret;
 
-	for (; number; number = next_of(leaf_at(t, number))) {
-		n = sort(leaf_at(t, number), from, e);
+	for (; number && low_of(leaf_at(t, number)) <= to; number = next_of(leaf_at(t, number))) {
+		n = sort(leaf_at(t, number), from, to, e);
 		for (i = 0; i < n; i++) {
 			ret = fn(key_of(&e[i]), le64toh(e[i].ref), ctx);
 			if (ret)

@@ -22,19 +22,23 @@ static unsigned int fence_ns;
 #include <cpuid.h>
 #include <emmintrin.h>
 
-static void flush_clwb(const char *line)
+/* From @line on, lines before @end. */
+static void flush_clwb(const char *line, const char *end)
 {
-	__asm__ volatile("clwb %0" : "+m" (*(volatile char *)line));
+	for (; line < end; line += PASTE_PM_LINE)
+		__asm__ volatile("clwb %0" : "+m" (*(volatile char *)line));
 }
 
-static void flush_clflushopt(const char *line)
+static void flush_clflushopt(const char *line, const char *end)
 {
-	__asm__ volatile("clflushopt %0" : "+m" (*(volatile char *)line));
+	for (; line < end; line += PASTE_PM_LINE)
+		__asm__ volatile("clflushopt %0" : "+m" (*(volatile char *)line));
 }
 
-static void flush_clflush(const char *line)
+static void flush_clflush(const char *line, const char *end)
 {
-	__asm__ volatile("clflush %0" : "+m" (*(volatile char *)line));
+	for (; line < end; line += PASTE_PM_LINE)
+		__asm__ volatile("clflush %0" : "+m" (*(volatile char *)line));
 }
 
 static void fence(void)
@@ -61,14 +65,15 @@ static void store_nt(uint64_t *dst, uint64_t v)
 }
 #endif
 
-static void flush_nothing(const char *line)
+static void flush_nothing(const char *line, const char *end)
 {
 	(void)line;
+	(void)end;
 }
 
 struct method {
 	const char *name;
-	void (*flush)(const char *line);
+	void (*flush)(const char *line, const char *end);
 };
 
 static const struct method eadr = { "eadr", flush_nothing };
@@ -128,21 +133,38 @@ void paste_pm_store64(uint64_t *dst, uint64_t v)
 	__atomic_store_n(dst, v, __ATOMIC_RELEASE);
 }
 
+/* Words, to where they are aligned: a line at a time while there are lines. */
+static inline void copy_words(char *d, const char *s, size_t words,
+			      void (*store)(uint64_t *dst, uint64_t v))
+{
+	uint64_t v;
+
+	for (; words >= 8; words -= 8, d += 64, s += 64) {
+#pragma GCC unroll 8
+		for (int i = 0; i < 8; i++) {
+			memcpy(&v, s + 8 * i, sizeof(v));
+			store((uint64_t *)(d + 8 * i), v);
+		}
+	}
+	for (; words; words--, d += 8, s += 8) {
+		memcpy(&v, s, sizeof(v));
+		store((uint64_t *)d, v);
+	}
+}
+
 void paste_pm_write(void *dst, const void *src, size_t len)
 {
 	size_t head = unaligned(dst, len);
+	size_t words = (len - head) / sizeof(uint64_t);
 	const char *s = src;
 	char *d = dst;
-	uint64_t v;
 
-	for (len -= head; head; head--)
+	len -= head + words * sizeof(uint64_t);
+	while (head--)
 		store8(d++, *s++);
-	for (; len >= sizeof(v); len -= sizeof(v)) {
-		memcpy(&v, s, sizeof(v));
-		paste_pm_store64((uint64_t *)d, v);
-		d += sizeof(v);
-		s += sizeof(v);
-	}
+	copy_words(d, s, words, paste_pm_store64);
+	d += words * sizeof(uint64_t);
+	s += words * sizeof(uint64_t);
 	while (len--)
 		store8(d++, *s++);
 }
@@ -164,15 +186,10 @@ void paste_pm_zero(void *dst, size_t len)
 
 void paste_pm_flush(const void *p, size_t len)
 {
-	const struct method *m = method();
-	const char *end = (const char *)p + len;
-	const char *line;
+	const char *line = (const char *)((uintptr_t)p & -(uintptr_t)PASTE_PM_LINE);
 
-	if (!len || m == &eadr)
-		return;
-	line = (const char *)((uintptr_t)p & -(uintptr_t)PASTE_PM_LINE);
-	for (; line < end; line += PASTE_PM_LINE)
-		m->flush(line);
+	if (len)
+		method()->flush(line, (const char *)p + len);
 }
 
 static uint64_t now_ns(void)
@@ -210,18 +227,14 @@ void paste_pm_copy_nt(void *dst, const void *src, size_t len)
 	size_t tail = (len - head) % sizeof(uint64_t);
 	const char *s = src;
 	char *d = dst;
-	uint64_t v;
 
 	paste_pm_write(d, s, head);
 	paste_pm_flush(d, head);
 	d += head;
 	s += head;
-	while (words--) {
-		memcpy(&v, s, sizeof(v));
-		store_nt((uint64_t *)d, v);
-		d += sizeof(v);
-		s += sizeof(v);
-	}
+	copy_words(d, s, words, store_nt);
+	d += words * sizeof(uint64_t);
+	s += words * sizeof(uint64_t);
 	paste_pm_write(d, s, tail);
 	paste_pm_flush(d, tail);
 }

@@ -262,7 +262,7 @@ static bool check_pieces(const struct space *s, uint32_t line, const struct reco
 	return sum == r->length;
 }
 
-bool record_check(const struct space *s, uint64_t ref, struct record *r)
+bool record_check(const struct space *s, uint64_t ref, struct record *r, uint64_t *budget)
 {
 	uint32_t line = record_line(ref), in_buf = SPACE_BUF - line % SPACE_LINES * SPACE_LINE;
 	const char *at = space_line(s, line);
@@ -279,6 +279,9 @@ bool record_check(const struct space *s, uint64_t ref, struct record *r)
 	if (size > in_buf || h.zero ||
 	    le32toh(h.crc) != crc_around(at, size, offsetof(struct head, crc)))
 		return false;
+	if (r->pieces > r->length || r->length > *budget)
+		return false;
+	*budget -= r->length;
 	return check_more(s, r, r->pieces - pieces_here(r->key_len, r->pieces)) &&
 	       check_pieces(s, line, r);
 }

@@ -86,8 +86,10 @@ void record_read(const struct space *s, uint32_t line, struct record *r);
 /*
  * Is there a whole record with that reference? Then *@r is what it says. All it names is checked
  * to exist; the value's bytes are not looked at.
+ * @budget: bytes that values may have in all, as no two share one; the value's are taken off.
+ *          It bounds what records that were not written by us can make recovery read.
  */
-bool record_check(const struct space *s, uint64_t ref, struct record *r);
+bool record_check(const struct space *s, uint64_t ref, struct record *r, uint64_t *budget);
 
 /* Has the value of a record that is there the right CRC? */
 bool record_check_value(const struct space *s, uint32_t line);

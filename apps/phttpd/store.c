@@ -29,9 +29,11 @@
  *
  * Which records may be torn? Each says up to which seq writes were committed when it was made. D
  * is the highest of these. A record that is not whole although its seq (which the entry
- * has as well, 32 bits of it) is not above D is damage, and refused. One above D may be
- * torn; only of these recovery reads the values. (A write more than 2^31 writes ago counts as
- * above D: its damage is a loss that is not noticed.)
+ * has as well, 32 bits of it) is not above D, or is beyond the bound, is damage, and refused.
+ * One between D and the bound may be torn; only of these recovery reads the values.
+ *
+ * Nothing else in the region is believed either: values that together would have more bytes than
+ * there are, lines that two records have, a record that belongs to another hash are damage.
  *
  * Recovery.
  *	1. Log and tree recover by themselves.
@@ -64,7 +66,10 @@
 #define HASH(number)	((number) & ~255ull)
 #define BOUND		UINT64_MAX	/* the number of the entry that has the bound */
 #define BOUND_STEP	65536		/* writes until it is raised */
+#define BOUND_MAX	(UINT64_MAX >> 1)
 #define BUFS_MAX	(1u << 26)	/* lines have 32 bits */
+#define LOG_EMPTY	8192	/* where a log's records begin, */
+#define TREE_EMPTY	264	/* and a tree's content, behind the first leaf's link */
 #define RING_SHARE	8	/* of a full log, this part is given up */
 #define READ_BUCKETS	256	/* a power of two */
 #define SMALL		256	/* bytes that are not worth a buffer, once there is one */
@@ -174,8 +179,6 @@ static int look(uint64_t number, uint64_t ref, void *ctx)
 	unsigned probe = number % 256;
 	struct record r;
 
-	if (HASH(number) != f->hash || number == BOUND)
-		return 1;
 	f->taken[probe / 64] |= 1ull << probe % 64;
 	record_read(&f->st->space, record_line(ref), &r);
 	if (r.key_len != f->len || memcmp(r.key, f->key, f->len))
@@ -193,7 +196,7 @@ static bool find(const struct store *st, const void *key, size_t len, struct fou
 	if (!st->tree)
 		return false;
 	f->hash = HASH(st->cfg.hash(st->secret, key, len));
-	paste_btree_scan(st->tree, f->hash, look, f);
+	paste_btree_scan(st->tree, f->hash, f->hash | (PROBES - 1), look, f);
 	return f->n;
 }
 
@@ -710,7 +713,7 @@ ssize_t store_list(struct store *st, const void *prefix, size_t len, struct stor
 	struct listing l = { .st = st, .prefix = prefix, .len = len };
 	size_t i, n = 0;
 
-	if (st->tree && paste_btree_scan(st->tree, 0, note_key, &l)) {
+	if (st->tree && paste_btree_scan(st->tree, 0, UINT64_MAX, note_key, &l)) {
 		free(l.key);
 		return -ENOMEM;
 	}
@@ -763,6 +766,7 @@ struct recovery {
 	struct candidate *c;
 	size_t n, room;
 	uint64_t durable;	/* D */
+	uint64_t budget;	/* bytes of values that there can still be */
 };
 
 static int note_entry(uint64_t number, uint64_t ref, void *ctx)
@@ -772,7 +776,7 @@ static int note_entry(uint64_t number, uint64_t ref, void *ctx)
 
 	if (number == BOUND) {
 		v->st->seq = ref;
-		return 0;
+		return ref > BOUND_MAX ? -EBADMSG : 0;
 	}
 	if (v->n == v->room) {
 		size_t room = v->room ? 2 * v->room : 1024;
@@ -785,7 +789,7 @@ static int note_entry(uint64_t number, uint64_t ref, void *ctx)
 	}
 	c = &v->c[v->n++];
 	c->e = (struct entry) { number, ref };
-	c->whole = record_check(&v->st->space, ref, &c->r);
+	c->whole = record_check(&v->st->space, ref, &c->r, &v->budget);
 	if (c->whole && c->r.committed > v->durable)
 		v->durable = c->r.committed;
 	return 0;
@@ -797,6 +801,12 @@ static int32_t above(const struct recovery *v, uint64_t ref)
 	return (uint32_t)ref - (uint32_t)v->durable;
 }
 
+/* No write had that seq. */
+static bool is_beyond(const struct recovery *v, uint64_t ref)
+{
+	return v->st->seq < v->durable || (uint32_t)above(v, ref) > v->st->seq - v->durable;
+}
+
 /* Step 3. */
 static int judge(struct recovery *v)
 {
@@ -806,14 +816,14 @@ static int judge(struct recovery *v)
 		struct candidate *c = &v->c[i];
 		uint32_t line = record_line(c->e.ref);
 
-		if (above(v, c->e.ref) <= 0) {
+		if (above(v, c->e.ref) <= 0 || is_beyond(v, c->e.ref)) {
 			if (!c->whole)
 				return -EBADMSG;
 		} else if (!c->whole || !record_check_value(&st->space, line)) {
 			c->whole = false;
 			continue;
 		}
-		if (c->r.seq > st->seq ||
+		if (c->r.seq > st->seq || c->e.number % 256 >= PROBES ||
 		    HASH(st->cfg.hash(st->secret, c->r.key, c->r.key_len)) != HASH(c->e.number))
 			return -EBADMSG;
 	}
@@ -862,8 +872,11 @@ static int adopt(struct recovery *v)
 
 static int recover_values(struct store *st)
 {
-	struct recovery v = { .st = st };
-	int err = paste_btree_scan(st->tree, 0, note_entry, &v);
+	struct recovery v = {
+		.st = st,
+		.budget = (uint64_t)st->space.num * SPACE_BUF,
+	};
+	int err = paste_btree_scan(st->tree, 0, UINT64_MAX, note_entry, &v);
 
 	if (!err)
 		err = judge(&v);
@@ -892,13 +905,20 @@ static int note_message(const struct paste_wal_message *m, void *ctx)
 	return 0;
 }
 
-/* Was there never anything? Formatting, which may have been interrupted, begins with this word. */
-static bool is_new(const void *area)
+/*
+ * Was there never anything? Formatting, which may have been interrupted, begins with the first
+ * word and leaves zeros from @empty on. A look at all of them, so that what has lost its
+ * beginning is not taken for new.
+ */
+static bool is_new(const char *area, size_t len, size_t empty)
 {
 	uint64_t magic;
 
 	memcpy(&magic, area, sizeof(magic));
-	return !magic;
+	if (magic)
+		return false;
+	return empty >= len || (!area[empty] &&
+				!memcmp(area + empty, area + empty + 1, len - empty - 1));
 }
 
 static int open_log(struct store *st, const struct paste_region *region)
@@ -907,7 +927,7 @@ static int open_log(struct store *st, const struct paste_region *region)
 	const struct paste_wal_bufs bufs = { st->space.base, info->buf_size, info->buf_num };
 	size_t len;
 	void *area = paste_region_log(region, &len);
-	int err = is_new(area) ? paste_wal_format(area, len) : 0;
+	int err = is_new(area, len, LOG_EMPTY) ? paste_wal_format(area, len) : 0;
 
 	return err ? err : paste_wal_open(area, len, &bufs, PASTE_WAL_CRC, note_message, st,
 					  &st->log);
@@ -919,7 +939,7 @@ static int open_tree(struct store *st, const struct paste_region *region)
 	void *area = paste_region_tree(region, &len);
 	int err = 0;
 
-	if (is_new(area)) {
+	if (is_new(area, len, TREE_EMPTY)) {
 		if (!st->cfg.values)
 			return 0;
 		err = paste_btree_format(area, len);

@@ -115,7 +115,7 @@ static void read_tree(const struct paste_btree *tree, struct content *c)
 	uint64_t ref;
 
 	memset(c, 0, sizeof(*c));
-	paste_btree_scan(tree, 0, collect, c);
+	paste_btree_scan(tree, 0, UINT64_MAX, collect, c);
 	paste_btree_stats(tree, &s);
 	if (s.entries != c->n)
 		complain("the number of entries is wrong");

@@ -145,7 +145,7 @@ static void empty(void **state)
 	assert_int_equal(paste_btree_find(t.tree, 0, &v), -ENOENT);
 	assert_int_equal(paste_btree_delete(t.tree, 0, &v), -ENOENT);
 	assert_int_equal(v, 7);
-	assert_int_equal(paste_btree_scan(t.tree, 0, never, NULL), 0);
+	assert_int_equal(paste_btree_scan(t.tree, 0, UINT64_MAX, never, NULL), 0);
 	s = stats();
 	assert_int_equal(s.entries, 0);
 	assert_int_equal(s.leaves, 1);
@@ -246,7 +246,7 @@ static int compare(uint64_t k, uint64_t ref, void *ctx)
 static void compare_from(uint64_t from)
 {
 	m.next = from;
-	assert_int_equal(paste_btree_scan(t.tree, key(from), compare, NULL), 0);
+	assert_int_equal(paste_btree_scan(t.tree, key(from), UINT64_MAX, compare, NULL), 0);
 	while (m.next < m.n)
 		assert_true(!m.ref[m.next++]);
 }
@@ -455,10 +455,15 @@ static void scan_stops(void **state)
 	make(10);
 	for (i = 1; i <= 50; i++)
 		assert_int_equal(paste_btree_insert(t.tree, i * 10, i), 0);
-	assert_int_equal(paste_btree_scan(t.tree, 145, stop_at_3, &n), 42);
+	assert_int_equal(paste_btree_scan(t.tree, 145, UINT64_MAX, stop_at_3, &n), 42);
 	assert_int_equal(n, 3);
-	assert_int_equal(paste_btree_scan(t.tree, 501, never, NULL), 0);
-	assert_int_equal(paste_btree_scan(t.tree, 500, never, NULL), -EIO);
+	assert_int_equal(paste_btree_scan(t.tree, 501, UINT64_MAX, never, NULL), 0);
+	assert_int_equal(paste_btree_scan(t.tree, 11, 19, never, NULL), 0);
+	assert_int_equal(paste_btree_scan(t.tree, 200, 100, never, NULL), 0);
+	n = -100;
+	assert_int_equal(paste_btree_scan(t.tree, 20, 300, stop_at_3, &n), 0);
+	assert_int_equal(n, -100 + 29);
+	assert_int_equal(paste_btree_scan(t.tree, 500, UINT64_MAX, never, NULL), -EIO);
 }
 
 static void few_fences(void **state)
@@ -734,13 +739,13 @@ static void damaged(void **state)
 			refused[seal]++;
 		} else {
 			opened[seal]++;
-			paste_btree_scan(t.tree, 0, ascends, &next);
+			paste_btree_scan(t.tree, 0, UINT64_MAX, ascends, &next);
 			for (j = 0; j < 30; j++)
 				paste_btree_put(t.tree, rnd(1200), 1, NULL);
 			for (j = 0; j < 60; j++)
 				paste_btree_delete(t.tree, rnd(1200), NULL);
 			next = 0;
-			paste_btree_scan(t.tree, 0, ascends, &next);
+			paste_btree_scan(t.tree, 0, UINT64_MAX, ascends, &next);
 			reopen();
 			paste_btree_close(t.tree);
 			t.tree = NULL;

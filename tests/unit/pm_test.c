@@ -88,10 +88,10 @@ static void flushes_change_nothing(void)
 
 static unsigned int flushed;
 
-static void count(const char *line)
+static void count(const char *line, const char *end)
 {
 	assert_int_equal((uintptr_t)line % PASTE_PM_LINE, 0);
-	flushed++;
+	flushed += (unsigned int)((end - line + PASTE_PM_LINE - 1) / PASTE_PM_LINE);
 }
 
 /* The lines a range touches, each once. */
