@@ -79,9 +79,13 @@ static bool hooks_are_ours(const struct nf_hook_entries *hooks)
 	return true;
 }
 
-/* Under rcu_read_lock_bh(). */
-static bool may_go_directly(struct net_device *dev)
+/*
+ * Under rcu_read_lock_bh().  Of the TX queues only those are looked at that the packets go to:
+ * the others are other rings'.
+ */
+static bool may_go_directly(const struct pst_batch *batch)
 {
+	struct net_device *dev = batch->nic->dev;
 	u32 i;
 
 	if (!netif_running(dev) || !netif_device_present(dev) || !netif_carrier_ok(dev))
@@ -93,6 +97,8 @@ static bool may_go_directly(struct net_device *dev)
 	for (i = 0; i < dev->real_num_tx_queues; i++) {
 		struct netdev_queue *txq = netdev_get_tx_queue(dev, i);
 
+		if (!(batch->queues >> (i & 63) & 1))
+			continue;
 		if (netif_xmit_frozen_or_stopped(txq) ||
 		    !qdisc_transparent(rcu_dereference_bh(txq->qdisc)))
 			return false;
@@ -233,10 +239,11 @@ static void flush(struct pst_batch *batch)
 	if (skb_queue_empty(&batch->packets))
 		return;
 	batch->open = false;	/* what send_normally() sends is not for us */
-	if (likely(may_go_directly(batch->nic->dev)))
+	if (likely(may_go_directly(batch)))
 		flush_directly(batch);
 	else
 		flush_normally(batch);
+	batch->queues = 0;
 	batch->open = open;
 }
 
@@ -254,6 +261,7 @@ static unsigned int collect(void *priv, struct sk_buff *skb,
 	else
 		skb_dst_force(skb);
 	skb_set_queue_mapping(skb, pick_queue(dev, skb));
+	batch->queues |= 1ULL << (skb_get_queue_mapping(skb) & 63);
 	__skb_queue_tail(&batch->packets, skb);
 	if (skb_queue_len(&batch->packets) >= BATCH_MAX)
 		flush(batch);
@@ -275,6 +283,7 @@ void pst_batch_begin(struct pst_batch *batch, struct pst_ring *ring)
 		batch->owner = current;
 		batch->nic = nic;
 		batch->open = true;
+		batch->queues = 0;
 		__skb_queue_head_init(&batch->packets);
 		this_cpu_write(current_batch, batch);
 	}

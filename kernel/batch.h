@@ -16,6 +16,7 @@ struct pst_batch {
 	struct pst_nic *nic;		/* whose packets are collected; NULL = none */
 	struct sk_buff_head packets;	/* touched by owner with bottom halves off */
 	bool open;			/* the hook collects */
+	u64 queues;			/* that they go to, by number % 64 */
 };
 
 void pst_batch_begin(struct pst_batch *batch, struct pst_ring *ring);

@@ -3,6 +3,7 @@
 #ifndef PST_BUF_H
 #define PST_BUF_H
 
+#include <linux/cache.h>
 #include <linux/mm.h>
 #include <linux/spinlock.h>
 #include "extmem.h"
@@ -41,7 +42,9 @@ struct pst_bufs {
 	u8 *state;		/* [n] enum pst_buf_state */
 	u8 *parked;		/* [n] 1 while in some pool's parked queue */
 	u8 *nic;		/* [n] which NIC holds it, in state NIC */
-	spinlock_t lock;	/* protects free[] and nfree */
+
+	/* Written by all rings, once per PST_POOL_BATCH buffers; the above is only read. */
+	spinlock_t lock ____cacheline_aligned_in_smp;	/* protects free[] and nfree */
 	u32 nfree;
 	u32 *free;		/* [n] stack of FREE buffers */
 };

@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Loading and unloading. */
+#include <linux/build_bug.h>
+#include <linux/cache.h>
 #include <linux/module.h>
 
 #include "compat.h"
 #include "dev.h"
 #include "nic.h"
 #include "port.h"
+
+/* A thread per ring: what one writes all the time shares no cache line with another's. */
+static_assert(!(sizeof(struct pst_ring) % SMP_CACHE_BYTES));
+static_assert(!(offsetof(struct pst_port, ring) % SMP_CACHE_BYTES));
+static_assert(!(sizeof(struct pst_nicq) % SMP_CACHE_BYTES));
+static_assert(!(offsetof(struct pst_nic, queue) % SMP_CACHE_BYTES));
+static_assert(!(offsetof(struct pst_bufs, lock) % SMP_CACHE_BYTES));
+static_assert(offsetof(struct pst_port, socks) >= SMP_CACHE_BYTES);
+static_assert(!(offsetof(struct pst_port, housekeeping) % SMP_CACHE_BYTES));
 
 static int __init paste_init(void)
 {

@@ -32,7 +32,7 @@ struct pst_nicq {
 	wait_queue_entry_t frames;	/* in the AF_XDP socket's wait queue */
 	struct net_device *dummy;	/* carries napi */
 	struct napi_struct napi;	/* ours alone: GRO and skb caches; has the driver's id */
-};
+} ____cacheline_aligned_in_smp;	/* neighbours are other rings' */
 
 struct pst_nic {
 	struct pst_port *port;

@@ -52,14 +52,35 @@
 #include "port.h"
 #include "stack.h"
 
-static unsigned int pool_bufs = 8192;
-module_param(pool_bufs, uint, 0644);
-MODULE_PARM_DESC(pool_bufs, "buffers per ring for NIC and TCP/IP, on top of slots and extra buffers (256..1048576)");
 #define PST_POOL_MIN	256u
+#define PST_POOL_MAX	1048576u
+#define PST_STALL_MAX	10000u
 
+static unsigned int pool_bufs = 8192;
 static unsigned int stall_ms = 50;
-module_param(stall_ms, uint, 0644);
-MODULE_PARM_DESC(stall_ms, "milliseconds without a sync after which the module runs the NIC itself");
+
+/* A parameter out of its range is refused, not bent: EINVAL to whoever writes it. */
+static int set_pool_bufs(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, PST_POOL_MIN, PST_POOL_MAX);
+}
+
+static int set_stall_ms(const char *val, const struct kernel_param *kp)
+{
+	return param_set_uint_minmax(val, kp, 1, PST_STALL_MAX);
+}
+
+static const struct kernel_param_ops pool_bufs_ops = {
+	.set = set_pool_bufs, .get = param_get_uint,
+};
+module_param_cb(pool_bufs, &pool_bufs_ops, &pool_bufs, 0644);
+MODULE_PARM_DESC(pool_bufs, "buffers per ring for NIC and TCP/IP, on top of slots and extra buffers (256..1048576)");
+
+static const struct kernel_param_ops stall_ms_ops = {
+	.set = set_stall_ms, .get = param_get_uint,
+};
+module_param_cb(stall_ms, &stall_ms_ops, &stall_ms, 0644);
+MODULE_PARM_DESC(stall_ms, "milliseconds without a sync after which the module runs the NIC itself (1..10000)");
 
 /* One queue for all housekeeping: a work item is not reentrant within a queue only. */
 static struct workqueue_struct *pst_wq;
@@ -311,7 +332,7 @@ void pst_port_put(struct pst_port *port)
 
 static struct pst_port *port_create(const char *name, const struct pst_port_config *cfg)
 {
-	u32 wanted = clamp(READ_ONCE(pool_bufs), PST_POOL_MIN, 1048576u);
+	u32 wanted = READ_ONCE(pool_bufs);
 	u32 slots = cfg->rings * (cfg->tx_slots + cfg->rx_slots);
 	u32 pool = (cfg->ext ? PST_POOL_MIN : wanted) * cfg->rings;
 	struct pst_geometry g = {

@@ -19,25 +19,30 @@
 #define PST_NICS_MAX	8
 
 struct pst_port {
-	struct list_head node;		/* all ports, under pst_ports_lock */
-	struct net *net;		/* reference held */
-	char name[NETMAP_REQ_IFNAMSIZ];	/* "stackSSS:PPP" */
-	u32 opens;			/* bound descriptors, under pst_ports_lock */
-
-	struct mutex mutex;		/* sockets, NICs, netmap_ifs */
+	/* What syncs read.  It changes when NICs come and go, syncs being kept out. */
 	struct pst_region *region;
+	struct pst_nic __rcu *first_nic;	/* whose packets are batched */
 	u32 tx_slots, rx_slots;
+	u32 nrings;
+	struct net *net;		/* reference held */
+	u32 *steer;			/* [65536] registered sockets by local port */
+
+	/* Changes with each connection: syncs read the root of the table, under RCU. */
+	struct xarray socks ____cacheline_aligned_in_smp;	/* fd -> pst_sock */
+	u32 nsocks;			/* with listeners, under mutex */
+	u32 nnics;
+	struct mutex mutex;		/* sockets, NICs, netmap_ifs */
 	struct list_head nics;		/* struct pst_nic, under mutex */
 	struct list_head listeners;	/* struct pst_listener, under mutex */
-	struct pst_nic __rcu *first_nic;	/* whose packets are batched */
-	u32 nnics;
-	u32 nsocks;			/* with listeners, under mutex */
-	struct xarray socks;		/* fd -> pst_sock; read under RCU */
-	u32 *steer;			/* [65536] registered sockets by local port */
-	struct delayed_work housekeeping;
 
-	u32 nrings;
-	struct pst_ring ring[];
+	/* Wakeups look whether it is pending; armed once per stall_ms, whoever asks. */
+	struct delayed_work housekeeping ____cacheline_aligned_in_smp;
+
+	struct list_head node;		/* all ports, under pst_ports_lock */
+	u32 opens;			/* bound descriptors, under pst_ports_lock */
+	char name[NETMAP_REQ_IFNAMSIZ];	/* "stackSSS:PPP" */
+
+	struct pst_ring ring[];		/* [nrings] */
 };
 
 struct pst_nic *pst_port_first_nic(struct pst_port *port);

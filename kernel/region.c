@@ -68,7 +68,7 @@ struct pst_region *pst_region_create(const struct pst_geometry *g)
 	if (err)
 		goto err_destroy;
 	err = -ENOMEM;
-	region->ctl = vmalloc_user(region->buf_ofs);
+	region->ctl = __vmalloc(region->buf_ofs, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!region->ctl)
 		goto err_destroy;
 	err = pst_bufs_init(&region->bufs, g->bufs);

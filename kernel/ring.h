@@ -3,6 +3,7 @@
 #ifndef PST_RING_H
 #define PST_RING_H
 
+#include <linux/cache.h>
 #include <linux/list.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -72,7 +73,7 @@ struct pst_ring {
 	unsigned long nudged;		/* @synced when housekeeping last looked */
 
 	struct pst_ring_counters c;
-};
+} ____cacheline_aligned_in_smp;	/* neighbours are other threads' */
 
 /* Rings of one port, [first, end). */
 struct pst_rings {

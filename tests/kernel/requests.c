@@ -419,7 +419,16 @@ static void attaches(void)
 	t_fails(EINVAL, port_ioctl(a.fd, NETMAP_REQ_PST_ATTACH, "stack1:eth0", &at));
 	at.reg.nr_ringid = 1;
 	t_fails(EINVAL, port_ioctl(a.fd, NETMAP_REQ_PST_ATTACH, "stack:eth0", &at));
-	at = (struct nmreq_vale_attach){ .reg.nr_mode = NR_REG_ONE_NIC };
+	at = (struct nmreq_vale_attach){ .reg.nr_mode = NR_REG_SW };
+	t_fails(EINVAL, port_ioctl(a.fd, NETMAP_REQ_PST_ATTACH, "stack:eth0", &at));
+	t_note("queues that the interface has not");
+	at = (struct nmreq_vale_attach){ .reg = { .nr_mode = NR_REG_ONE_NIC, .nr_ringid = 64 } };
+	t_fails(EINVAL, port_ioctl(a.fd, NETMAP_REQ_PST_ATTACH, "stack:eth0", &at));
+	at.reg.nr_ringid = 0;
+	at.reg.nr_rx_rings = 65;
+	t_fails(EINVAL, port_ioctl(a.fd, NETMAP_REQ_PST_ATTACH, "stack:eth0", &at));
+	at.reg.nr_ringid = 65535;
+	at.reg.nr_rx_rings = 65535;
 	t_fails(EINVAL, port_ioctl(a.fd, NETMAP_REQ_PST_ATTACH, "stack:eth0", &at));
 	at = (struct nmreq_vale_attach){ .reg.nr_mem_id = 0xffff };
 	t_fails(EINVAL, port_ioctl(a.fd, NETMAP_REQ_PST_ATTACH, "stack:eth0", &at));

@@ -255,7 +255,7 @@ static void no_memory(void **state)
 	struct pst_port *p;
 	u32 i;
 
-	pool_bufs = 0;		/* the least there can be */
+	pool_bufs = PST_POOL_MIN;
 	for (i = 1;; i++) {
 		mock.fail_alloc = i;
 		p = pst_port_open("stack:0", &small);

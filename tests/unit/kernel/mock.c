@@ -60,7 +60,7 @@ void *mock_alloc(size_t n, size_t size)
 	mock.allocs++;
 	if (fails(&mock.fail_alloc))
 		return NULL;
-	/* Whole pages are aligned, as vmalloc_user()'s are. */
+	/* Whole pages are aligned, as vmalloc()'s are. */
 	p = n * size == bytes ? aligned_alloc(PAGE_SIZE, bytes) : malloc(n * size);
 	assert_non_null(p);
 	memset(p, 0, n * size);

@@ -14,7 +14,7 @@ enum { GFP_KERNEL, GFP_KERNEL_ACCOUNT, __GFP_ZERO, __GFP_NOWARN, __GFP_RETRY_MAY
 #define kzalloc(size, gfp)	mock_alloc(1, size)
 #define kvzalloc(size, gfp)	mock_alloc(1, size)
 #define kvcalloc(n, size, gfp)	mock_alloc(n, size)
-#define vmalloc_user(size)	mock_alloc(1, size)
+#define __vmalloc(size, gfp)	mock_alloc(1, size)
 #define kvmalloc_array(n, size, gfp) mock_alloc(n, size)
 #define vmap(pages, n, flags, prot) mock_alloc(n, PAGE_SIZE)
 #define vunmap(p)		mock_free(p)

@@ -73,7 +73,16 @@ struct xarray { int none; };
 
 struct module;
 #define THIS_MODULE		((struct module *)NULL)
-#define module_param(name, type, mode)	struct mock_param_ ## name
+#define module_param_cb(name, ops, arg, mode)	\
+	static const void *const mock_param_ ## name[] __attribute__((unused)) = { ops, arg }
+struct kernel_param { int none; };
+struct kernel_param_ops {
+	int (*set)(const char *val, const struct kernel_param *kp);
+	int (*get)(char *buf, const struct kernel_param *kp);
+};
+static inline int param_get_uint(char *buf, const struct kernel_param *kp) { return 0; }
+static inline int param_set_uint_minmax(const char *val, const struct kernel_param *kp,
+					unsigned int min, unsigned int max) { return 0; }
 #define MODULE_PARM_DESC(name, text)	struct mock_param_ ## name
 
 #endif
