@@ -182,6 +182,36 @@ static void release_slots(struct pst_ring *ring, u32 head)
 }
 
 /*
+ * What the application has asked to be told of its buffers (NR_PST_TELL_LOW), if it is not
+ * what it was told last: the mark, and half as much again for the end of it.
+ */
+static bool low_untold(const struct pst_ring *ring)
+{
+	const struct pst_pool *pool = &ring->pool;
+	u32 mark = ring->low_told ? pool->bufs->low + pool->bufs->low / 2 : pool->bufs->low;
+
+	return unlikely((pst_pool_level(pool) < mark) != ring->low_told) &&
+	       (ring->low_told || READ_ONCE(ring->rx.ring->flags) & NR_PST_TELL_LOW);
+}
+
+/* An event that is no socket's, behind all that is being published. */
+static void tell_low(struct pst_ring *ring)
+{
+	u32 i = ring->rx.fill;
+
+	if (!low_untold(ring) || !pst_ring_event_room(ring))
+		return;
+	ring->rx.ring->slot[i] = (struct netmap_slot){
+		.flags = NS_PST_EVENT | (ring->low_told ? NS_PST_CLEAR : 0),
+		.fd = -1,
+		.err = ENOBUFS,
+	};
+	ring->rx.fill = pst_kring_next(&ring->rx, i);
+	ring->low_told = !ring->low_told;
+	ring->c.rx_events++;
+}
+
+/*
  * RX step 4.  A socket that was closed since its data was put here must not
  * speak through its number, which may belong to another one by now: its slots
  * are taken out and the others move up.
@@ -212,8 +242,9 @@ static void publish(struct pst_ring *ring)
 		to = pst_kring_next(k, to);
 	}
 	k->fill = to;
-	fresh = pst_kring_span(k, k->tail, to);
-	publish_tail(k, to);
+	tell_low(ring);
+	fresh = pst_kring_span(k, k->tail, k->fill);
+	publish_tail(k, k->fill);
 	WRITE_ONCE(ring->owner, NULL);	/* what comes now must wake us */
 	spin_unlock_bh(&ring->lock);
 
@@ -333,7 +364,7 @@ static bool owes(struct pst_ring *ring)
 /* Is there something a sync would do?  A guess: frames count if nobody polls now. */
 bool pst_ring_due(struct pst_ring *ring)
 {
-	bool due = owes(ring);
+	bool due = owes(ring) || low_untold(ring);
 
 	if (!due && pst_kring_enter(&ring->rx)) {
 		due = pst_nic_pending(ring);

@@ -69,6 +69,7 @@ struct pst_ring {
 
 	struct list_head nicqs;		/* NIC queues this ring serves */
 	bool missed;			/* a sync came while the ring was taken */
+	bool low_told;			/* the application knows that buffers are low */
 	unsigned long synced;		/* jiffies of the last sync */
 	unsigned long nudged;		/* @synced when housekeeping last looked */
 

@@ -36,6 +36,7 @@
 
 #define FDS	65536	/* descriptors, two for each connection */
 #define ROOM	4	/* TX slots that handling one RX slot may take */
+#define SEND_MAX (128 << 10)	/* bytes that wait in TCP for a slow reader, in buffers of ours */
 
 /* One of the two connections of a client, by its descriptor. */
 static struct side {
@@ -167,11 +168,21 @@ static void run_all(void)
 	}
 }
 
+/* A TCP socket, not blocking, that does not take all buffers when its peer is slow. */
+static int make_socket(void)
+{
+	int size = SEND_MAX, s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (s >= 0)
+		setsockopt(s, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+	return s;
+}
+
 /* A client is there: connect to the server, without waiting for it. */
 static void on_client(int fd)
 {
 	struct epoll_event ev = { .events = EPOLLOUT };
-	int s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int s = make_socket();
 
 	side[fd] = (struct side){ .peer = s < 0 ? -1 : s, .up = true };
 	if (s < 0) {
@@ -284,10 +295,11 @@ static bool receive_all(void)
 	return !in;
 }
 
+/* Its connections inherit its options. */
 static int listen_on(uint16_t tcp_port)
 {
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(tcp_port) };
-	int one = 1, s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int one = 1, s = make_socket();
 
 	if (s < 0 || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
 	    bind(s, (struct sockaddr *)&any, sizeof(any)) || listen(s, 1024))

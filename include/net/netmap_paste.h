@@ -37,6 +37,9 @@
  *                    ENOTCONN     the connection is over, in order: both sides have
  *                                 shut down and all was acknowledged
  *                    other        the connection failed with this errno
+ *           NS_PST_EVENT with fd -1 and err ENOBUFS, if the ring's flags ask for it
+ *                    (NR_PST_TELL_LOW): the application holds too many buffers, see
+ *                    NR_PST_LOW; with NS_PST_CLEAR: no longer
  *
  * TX slot   fd, offset, len as above, set by the application for each slot.
  *           The slot comes back from the sync with a fresh buffer; the one that
@@ -96,6 +99,7 @@
  * copying, or not at all.  Set and cleared at each RX sync.
  */
 #define NR_PST_LOW	0x0100
+#define NR_PST_TELL_LOW	0x0200	/* (u) RX ring: and tell it, and its end, by events */
 
 /*
  * PST_ATTACH (struct nmreq_vale_attach): nr_mode NR_REG_ALL_NIC, NR_REG_NIC_SW or 0: all RX

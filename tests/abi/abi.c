@@ -273,6 +273,8 @@ static const struct {
 	F(nm_pst_accepted, addrlen, 2, 2)
 	F(nm_pst_accepted, peer, 4, 28)
 	V(NR_PST_LOW, 0x0100)
+	V(NR_PST_TELL_LOW, 0x0200)
+	V(PST_FD_BY_QUEUE, 1)
 
 	/* register modes and flags */
 	V(NR_REG_DEFAULT, 0)

@@ -754,6 +754,43 @@ static void stamps(void **state)
 	destroy();
 }
 
+/* Only who asks is told, once each way, and the end not before there are half as many again. */
+static void tells_low(void **state)
+{
+	struct netmap_ring *r;
+	u32 level;
+
+	assert_int_equal(create(4, 8, BUFS), 0);
+	r = ring->rx.ring;
+	level = pst_pool_level(&ring->pool);
+	region->bufs.low = level + 1;
+	assert_int_equal(pst_ring_rxsync(ring, false), 0);
+	assert_int_equal(r->tail, 0);
+	assert_false(pst_ring_due(ring));
+	r->flags |= NR_PST_TELL_LOW;
+	assert_true(pst_ring_due(ring));
+	assert_int_equal(pst_ring_rxsync(ring, false), 0);
+	assert_int_equal(pst_ring_rxsync(ring, false), 0);
+	assert_false(pst_ring_due(ring));
+	assert_int_equal(r->tail, 1);
+	assert_int_equal(r->slot[0].flags, NS_PST_EVENT);
+	assert_int_equal(r->slot[0].fd, -1);
+	assert_int_equal(r->slot[0].err, ENOBUFS);
+	assert_int_equal(r->slot[0].buf_idx, PST_BUF_NONE);
+	region->bufs.low = level;
+	assert_int_equal(pst_ring_rxsync(ring, false), 0);
+	assert_int_equal(r->tail, 1);
+	region->bufs.low = level / 2;
+	r->head = r->cur = 1;
+	assert_int_equal(pst_ring_rxsync(ring, false), 0);
+	assert_int_equal(pst_ring_rxsync(ring, false), 0);
+	assert_int_equal(r->tail, 2);
+	assert_int_equal(r->slot[1].flags, NS_PST_EVENT | NS_PST_CLEAR);
+	assert_int_equal(r->slot[1].err, ENOBUFS);
+	assert_int_equal(ring->c.rx_events, 2);
+	destroy();
+}
+
 /* ------------------------------------------------------------ housekeeping's part */
 
 static void takeover(void **state)
@@ -868,7 +905,7 @@ int main(void)
 		T(init), T(no_memory), T(heads), T(room), T(put), T(releases),
 		T(release_in_use), T(publishes), T(forget), T(publish_overwritten),
 		T(rxsync), T(rxsync_laps), T(rxsync_scribbled), T(txsync), T(txsync_held),
-		T(nested), T(destroyed_while_held), T(stamps), T(takeover), T(wakes), T(recall),
+		T(nested), T(destroyed_while_held), T(stamps), T(tells_low), T(takeover), T(wakes), T(recall),
 	};
 
 	return cmocka_run_group_tests_name("kernel_ring", tests, NULL, NULL);
