@@ -51,6 +51,7 @@ demo:
 
 bench:
 	bench/run bench
+	bench/idle
 
 clean:
 	for d in lib $(PROGRAMS) tests/unit tests/abi tests/crash; do $(MAKE) -C $$d clean; done

@@ -17,9 +17,11 @@ function init(args)
 			n = n + 1
 			return wrk.format("GET", "/key" .. n % keys)
 		end
-	elseif workload ~= "rpc" then
+	elseif workload == "post1k" or workload:sub(1, 3) == "wal" then
 		wrk.method = "POST"
 		wrk.body = string.rep("x", 1024)
+	elseif workload == "conn" then
+		wrk.headers["Connection"] = "close"
 	else
 		local pad = REQUEST_BYTES - #wrk.format() - #"X: \r\n"
 		wrk.headers["X"] = string.rep("x", math.max(pad, 1))

@@ -15,13 +15,18 @@ BACKENDS = SOCKET_BACKENDS + ("paste", "paste-copy")
 CONNECTIONS = (1, 50, 100)
 PLAIN = SOCKET_BACKENDS + ("paste",)
 
-# store: phttpd's options of it. fill: (keys, bytes of a value) put before the load begins.
-Workload = collections.namedtuple("Workload", "name title backends connections store fill counted",
-                                  defaults=(PLAIN, None, "", None, True))
+# connections: only these; those that are none of CONNECTIONS whatever is asked for. store: phttpd's options of it. fill:
+# (keys, bytes of a value) put before the load begins. prepare: for the load's shell.
+Workload = collections.namedtuple("Workload", "name title backends connections store fill counted prepare",
+                                  defaults=(PLAIN, None, "", None, True, ""))
+# A client address has 28,000 ports, and one is not used again while its connection is in TIME_WAIT.
+MORE_PORTS = "sysctl -qw net.ipv4.tcp_tw_reuse=1 net.ipv4.ip_local_port_range='1024 65535'; "
 TREE, LOG = "--store btree", "--store wal --ring"
 WORKLOADS = {w.name: w for w in (
     Workload("rpc", "RPC: GET, request 44 bytes, reply 151 bytes"),
     Workload("post1k", "POST: body of 1 KiB, reply without content"),
+    Workload("many", "RPC with 5,000 connections", connections=(5000,), prepare="ulimit -n 16384; "),
+    Workload("conn", "Short connections: one RPC each", connections=(50,), prepare=MORE_PORTS),
     Workload("wal", "Durable log: POST of 1 KiB, appended", BACKENDS, None, LOG),
     # Its spinning would be counted as instructions.
     Workload("wal-10us", "Durable log on slow memory: a fence takes 10 us longer", BACKENDS, None,
@@ -48,7 +53,7 @@ class Point(collections.namedtuple("Point", "workload connections backend")):
 
 
 def connections_of(workload, wanted):
-    return [c for c in wanted if c in (WORKLOADS[workload].connections or wanted)]
+    return [c for c in WORKLOADS[workload].connections or wanted if c in wanted or c not in CONNECTIONS]
 
 
 def backends_of(workload, wanted):
@@ -91,5 +96,5 @@ def fill_command(workload):
 def load_command(workload, connections, seconds):
     """A shell command for this machine; `seconds` may be a shell variable."""
     keys = WORKLOADS[workload].fill[0] if WORKLOADS[workload].fill else 0
-    return "wrk -t1 -c%d -d%s --latency --timeout 10s -s %s http://$PASTE_GUEST:%d/ -- %s %d" % (
-        connections, seconds, shlex.quote(os.path.join(HERE, "load.lua")), PORT, workload, keys)
+    return "%swrk -t1 -c%d -d%s --latency --timeout 10s -s %s http://$PASTE_GUEST:%d/ -- %s %d" % (
+        WORKLOADS[workload].prepare, connections, seconds, shlex.quote(os.path.join(HERE, "load.lua")), PORT, workload, keys)

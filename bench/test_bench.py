@@ -102,6 +102,8 @@ class Points(unittest.TestCase):
     def test_only_what_makes_sense_is_measured(self):
         self.assertNotIn("paste-copy", [p.backend for p in schedule(["rpc"], [50], list(BACKENDS))])
         self.assertEqual([p.connections for p in schedule(["get64k"], [1, 50], ["paste"])], [50])
+        self.assertEqual([p.connections for p in schedule(["many", "conn"], [1, 50], ["paste"])], [5000, 50])
+        self.assertEqual([p.connections for p in schedule(["many", "conn"], [1], ["paste"])], [5000])
         self.assertEqual((lab_options(["rpc"]), len(lab_options(["rpc", "wal"]))), ([], 2))
         self.assertIn("-c50 -d$PASTE_SECONDS ", load_command("rpc", 50, "$PASTE_SECONDS"))
 

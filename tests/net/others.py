@@ -135,6 +135,32 @@ print(*(d.count(bytes.fromhex(x)) for x in sys.argv[1:]))' %s %s""" % (data[:64]
         s.close()
 
 
+# [short]
+def test_ss():
+    """ss shows registered connections as it shows others, counts their bytes exactly, says whose they are, and can kill one."""
+    guest = t.guest()
+    with t.Server() as server:
+        s, other = t.connect(), t.connect()
+        for n in (1, 100, 50000):
+            t.echoed(s, random.Random(n).randbytes(n))
+        time.sleep(0.3)  # the last acknowledgement
+        line = guest.run("ss", "-Htine", "state", "established", "( sport = :7 and dport = :%d )" % s.getsockname()[1])
+        t.true("tcp-ulp-paste" in line, "the owner is named: " + line)
+        for name in ("bytes_received", "bytes_acked"):
+            t.eq(int(re.search(name + r":(\d+)", line).group(1)), 50101, name)
+        t.true(re.search(r"rtt:\d", line) and re.search(r"cwnd:\d", line), "round-trip time and window: " + line)
+        t.eq(len(guest.run("ss", "-Htn", "state", "established", "sport = :7").splitlines()), 2, "connections")
+        guest.run("ss", "-K", "dst", t.HOST, "dport", "=", ":%d" % s.getsockname()[1])
+        try:
+            t.eq(s.recv(1), None, "what the end by ss -K brings")
+        except ConnectionResetError:
+            pass
+        t.wait_for(lambda: server.stats()["conns"] == 1, "the application is told of the end")
+        t.echoed(other, b"still there")
+        s.close()
+        other.close()
+
+
 def packets_arrived():
     with open("/proc/net/dev") as f:
         return sum(int(line.split()[2]) for line in f if line.strip().startswith("tap"))
