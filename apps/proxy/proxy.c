@@ -36,7 +36,7 @@
 
 #define FDS	65536	/* descriptors, two for each connection */
 #define ROOM	4	/* TX slots that handling one RX slot may take */
-#define SEND_MAX (128 << 10)	/* bytes that wait in TCP for a slow reader, in buffers of ours */
+#define SEND_MAX (128 << 10)	/* bytes that wait in TCP for a slow reader, in our buffers */
 
 /* One of the two connections of a client, by its descriptor. */
 static struct side {

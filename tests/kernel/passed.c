@@ -14,7 +14,8 @@ static void send_fd(int to, int fd)
 	char data = 'x', space[CMSG_SPACE(sizeof(int))] = "";
 	struct iovec iov = { &data, 1 };
 	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space),
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = sizeof(space),
 	};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
@@ -30,7 +31,8 @@ static int receive_fd(int from)
 	char data, space[CMSG_SPACE(sizeof(int))];
 	struct iovec iov = { &data, 1 };
 	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = space, .msg_controllen = sizeof(space),
+		.msg_iov = &iov, .msg_iovlen = 1,
+		.msg_control = space, .msg_controllen = sizeof(space),
 	};
 	int fd;
 
@@ -90,7 +92,7 @@ static void serve(int unix_sock)
 	port_put(&p, fd, "echo", 4);
 	t_ok(paste_tx_close(p.tx, fd));
 	put(unix_sock, 0);
-	get(unix_sock);			/* the parent has synced: the data is gone, fd is still ours */
+	get(unix_sock);			/* the parent has synced; fd is still ours */
 	t_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
 	port_sync(&p);
 	t_fails(EBADF, fcntl(fd, F_GETFD));
