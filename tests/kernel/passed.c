@@ -55,23 +55,18 @@ static uint16_t get(int from)
 }
 
 /*
- * The process without privileges.  It serves one connection, when told to, and is left with
- * no descriptor that it had not before.
+ * The process without privileges.  It serves one connection, when told to.
  */
 static void serve(int unix_sock)
 {
 	struct port p = { .name = "stack:passed", .fd = receive_fd(unix_sock) };
-	int l, probe = dup(0), fd;
+	int l, fd;
 	struct netmap_slot *s;
 	uint16_t number;
 	char data[8];
 
-	close(probe);
 	t_must(!setgroups(0, NULL) && !setgid(65534) && !setuid(65534));
 	t_fails(EACCES, open("/dev/netmap", O_RDWR));
-	p.size = 0;
-	t_must(!port_ioctl(p.fd, NETMAP_REQ_PORT_INFO_GET, p.name,
-			   &(struct nmreq_port_info_get){ 0 }));
 	p.size = get(unix_sock) * 4096UL;
 	p.mem = mmap(NULL, p.size, PROT_READ | PROT_WRITE, MAP_SHARED, p.fd, 0);
 	t_must(p.mem != MAP_FAILED);
