@@ -27,6 +27,7 @@
 #include <net/gro.h>
 #include <net/ip6_checksum.h>
 
+#include "buf_move.h"
 #include "compat.h"
 #include "nic.h"
 

@@ -20,6 +20,7 @@
 #include <linux/jiffies.h>
 #include <linux/timekeeping.h>
 
+#include "buf_move.h"
 #include "nic.h"
 #include "port.h"
 #include "ring.h"

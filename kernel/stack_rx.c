@@ -21,6 +21,7 @@
 #include <net/ipv6.h>
 #include <net/tcp.h>
 
+#include "buf_move.h"
 #include "nic.h"
 #include "port.h"
 #include "stack.h"

@@ -33,6 +33,7 @@
 #include <net/tcp.h>
 
 #include "batch.h"
+#include "buf_move.h"
 #include "compat.h"
 #include "port.h"
 #include "stack.h"
