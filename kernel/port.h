@@ -6,9 +6,9 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/workqueue.h>
-#include <linux/xarray.h>
 #include <net/net_namespace.h>
 #include <net/netmap_paste.h>
+#include "fdmap.h"
 #include "region.h"
 #include "ring.h"
 
@@ -32,7 +32,7 @@ struct pst_port {
 	struct pst_nic __rcu *first_nic;	/* whose packets are batched */
 	u32 nnics;
 	u32 nsocks;			/* with listeners, under mutex */
-	struct xarray socks;		/* fd -> pst_sock; read under RCU */
+	struct pst_fdmap socks;		/* changed under mutex, read under RCU */
 	u32 *steer;			/* [65536] registered sockets by local port */
 	struct delayed_work housekeeping;
 
