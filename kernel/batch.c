@@ -137,14 +137,12 @@ static void count_qdisc(struct netdev_queue *txq, u32 bytes, u32 packets)
 }
 
 /*
- * Would validate_xmit_skb_list() do nothing?  True of a small TCP packet on a device
- * that checksums anything and gathers; whatever is unusual goes through it.
+ * Would validate_xmit_skb_list() do nothing, on a device that checksums anything and
+ * gathers?  True of a small TCP packet; whatever is unusual goes through it.
  */
-static bool is_plain(const struct sk_buff *skb, const struct net_device *dev)
+static bool is_plain(const struct sk_buff *skb)
 {
-	const netdev_features_t want = NETIF_F_SG | NETIF_F_HW_CSUM;
-
-	return (dev->features & want) == want && !skb_is_gso(skb) &&
+	return !skb_is_gso(skb) &&
 	       skb->ip_summed == CHECKSUM_PARTIAL && !skb->encapsulation &&
 	       !skb_vlan_tag_present(skb) && !skb_has_frag_list(skb) &&
 	       !skb_sec_path(skb) && skb->sk && sk_fullsock(skb->sk) &&
@@ -152,19 +150,41 @@ static bool is_plain(const struct sk_buff *skb, const struct net_device *dev)
 	       !pst_sock_validates(skb->sk);
 }
 
+static void empty(struct pst_batch *batch)
+{
+	batch->first = NULL;
+	batch->tail = &batch->first;
+	batch->n = 0;
+	batch->queues = 0;
+}
+
+/* Takes the first one out; the batch is to be emptied when they are all out. */
+static struct sk_buff *next_packet(struct pst_batch *batch)
+{
+	struct sk_buff *skb = batch->first;
+
+	if (skb) {
+		batch->first = skb->next;
+		skb_mark_not_on_list(skb);
+	}
+	return skb;
+}
+
 /* Segments, checksums, linearises as the device needs; one list in the end. */
 static struct sk_buff *validate_all(struct pst_batch *batch, struct net_device *dev)
 {
+	const netdev_features_t want = NETIF_F_SG | NETIF_F_HW_CSUM;
+	bool able = (dev->features & want) == want, again = false;
 	struct sk_buff *first = NULL, **tail = &first, *skb;
-	bool again = false;
 
-	while ((skb = __skb_dequeue(&batch->packets))) {
-		skb_mark_not_on_list(skb);
-		if (likely(is_plain(skb, dev)))
+	while ((skb = next_packet(batch))) {
+		if (likely(able && is_plain(skb))) {
 			skb_set_transport_header(skb, skb_checksum_start_offset(skb));
-		else
-			skb = validate_xmit_skb_list(skb, dev, &again);
-		*tail = skb;
+			*tail = skb;
+			tail = &skb->next;
+			continue;
+		}
+		*tail = validate_xmit_skb_list(skb, dev, &again);
 		while (*tail)
 			tail = &(*tail)->next;
 	}
@@ -203,7 +223,7 @@ static void flush_normally(struct pst_batch *batch)
 {
 	struct sk_buff *skb;
 
-	while ((skb = __skb_dequeue(&batch->packets)))
+	while ((skb = next_packet(batch)))
 		send_normally(skb);
 }
 
@@ -214,7 +234,7 @@ static void flush_directly(struct pst_batch *batch)
 	struct pst_ring *ring = batch->ring;
 	struct sk_buff *skb;
 
-	ring->c.direct_packets += skb_queue_len(&batch->packets);
+	ring->c.direct_packets += batch->n;
 	skb = validate_all(batch, dev);
 	while (skb) {
 		u16 queue = skb_get_queue_mapping(skb);
@@ -236,14 +256,14 @@ static void flush(struct pst_batch *batch)
 {
 	bool open = batch->open;
 
-	if (skb_queue_empty(&batch->packets))
+	if (!batch->n)
 		return;
 	batch->open = false;	/* what send_normally() sends is not for us */
 	if (likely(may_go_directly(batch)))
 		flush_directly(batch);
 	else
 		flush_normally(batch);
-	batch->queues = 0;
+	empty(batch);
 	batch->open = open;
 }
 
@@ -262,8 +282,10 @@ static unsigned int collect(void *priv, struct sk_buff *skb,
 		skb_dst_force(skb);
 	skb_set_queue_mapping(skb, pick_queue(dev, skb));
 	batch->queues |= 1ULL << (skb_get_queue_mapping(skb) & 63);
-	__skb_queue_tail(&batch->packets, skb);
-	if (skb_queue_len(&batch->packets) >= BATCH_MAX)
+	skb_mark_not_on_list(skb);
+	*batch->tail = skb;
+	batch->tail = &skb->next;
+	if (++batch->n >= BATCH_MAX)
 		flush(batch);
 	return NF_STOLEN;
 }
@@ -283,8 +305,7 @@ void pst_batch_begin(struct pst_batch *batch, struct pst_ring *ring)
 		batch->owner = current;
 		batch->nic = nic;
 		batch->open = true;
-		batch->queues = 0;
-		__skb_queue_head_init(&batch->packets);
+		empty(batch);
 		this_cpu_write(current_batch, batch);
 	}
 	rcu_read_unlock_bh();

@@ -14,7 +14,8 @@ struct pst_batch {
 	struct pst_ring *ring;
 	struct task_struct *owner;
 	struct pst_nic *nic;		/* whose packets are collected; NULL = none */
-	struct sk_buff_head packets;	/* touched by owner with bottom halves off */
+	struct sk_buff *first, **tail;	/* packets, touched by owner with bottom halves off */
+	u32 n;				/* how many */
 	bool open;			/* the hook collects */
 	u64 queues;			/* that they go to, by number % 64 */
 };

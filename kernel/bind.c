@@ -6,6 +6,7 @@
 #include <linux/nospec.h>
 #include <linux/nsproxy.h>
 
+#include "buf_move.h"
 #include "dev.h"
 #include "port.h"
 #include "region.h"

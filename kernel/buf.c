@@ -19,15 +19,16 @@
  *                                         cite         -> USER    TX slot with KEEP
  *   SENT    kernel TCP/IP until the last  settle       -> FREE
  *           reference goes                unclaim      -> USER    the send was refused
- *   SETTLING  settle, which looks at the  settle       -> FREE, or back where it came
- *           page count just now                          from
+ *   SETTLING  settle or give_back, which  settle       -> FREE, or back where it came
+ *           look at the page count just                  from
+ *           now                           give_back    -> FREE or SENT
  *
  * Nobody holds two states' rights at once, whichever rings and CPUs are at work:
  *   - the application can name any index at any time, so a buffer is USER only while
  *     it may use it, and what it hands in is taken by compare-and-exchange;
- *   - STACK and SENT end in one place, settle, through a state of its own (SETTLING)
- *     in which it looks whether the buffer is in use.  Deliver and unclaim, its rivals,
- *     are compare-and-exchanges too.
+ *   - STACK and SENT, and USER when it is given back, end in one place (decide), through a
+ *     state of its own (SETTLING) in which it looks whether the buffer is in use.  The
+ *     rivals, deliver, claim and unclaim, are compare-and-exchanges too.
  *
  * On close every buffer falls back to the page allocator with the region, or to the
  * application whose memory it is; pages the stack still refers to live on until it lets go.
@@ -51,16 +52,8 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 
-#include "buf.h"
 #define CREATE_TRACE_POINTS
-#include "trace.h"
-
-static __always_inline void set_state(struct pst_bufs *bufs, u32 idx, enum pst_buf_state to)
-{
-	trace_pst_buf(bufs, idx, bufs->state[idx], to);
-	/* Whoever sees the state sees what was done to the buffer before. */
-	smp_store_release(&bufs->state[idx], to);
-}
+#include "buf_move.h"
 
 /*
  * AF_XDP pins the first reserved page before the others and the last one after them, and
@@ -82,15 +75,6 @@ static __always_inline bool idle(const struct pst_bufs *bufs, u32 idx)
 	count = page_ref_count(bufs->page[idx]);
 	smp_rmb();
 	return count == last && count == page_ref_count(bufs->page[PST_BUF_BASE]);
-}
-
-static __always_inline bool move(struct pst_bufs *bufs, u32 idx,
-				 enum pst_buf_state from, enum pst_buf_state to)
-{
-	if (unlikely(cmpxchg(&bufs->state[idx], from, to) != from))
-		return false;
-	trace_pst_buf(bufs, idx, from, to);
-	return true;
 }
 
 static int alloc_pages_of(struct pst_bufs *bufs)
@@ -235,7 +219,8 @@ void pst_pool_destroy(struct pst_pool *pool)
 	kvfree(pool->queue);
 }
 
-static void cache_fill(struct pst_pool *pool)
+/* From the region's list into the cache, which is empty. */
+void pst_pool_fill(struct pst_pool *pool)
 {
 	struct pst_bufs *bufs = pool->bufs;
 	u32 n;
@@ -262,50 +247,6 @@ static void cache_spill(struct pst_pool *pool)
 	spin_unlock(&bufs->lock);
 }
 
-static __always_inline u32 pop(struct pst_pool *pool)
-{
-	if (unlikely(!pool->n)) {
-		cache_fill(pool);
-		if (!pool->n)
-			return PST_BUF_NONE;
-	}
-	return pool->cache[--pool->n];
-}
-
-/* FREE -> KERNEL; PST_BUF_NONE when there is none. */
-u32 pst_buf_take(struct pst_pool *pool)
-{
-	u32 idx = pop(pool);
-
-	if (likely(idx != PST_BUF_NONE))
-		set_state(pool->bufs, idx, PST_BUF_KERNEL);
-	return idx;
-}
-
-/* FREE -> NIC; PST_BUF_NONE when there is none. */
-u32 pst_buf_take_for_nic(struct pst_pool *pool, u8 nic)
-{
-	u32 idx = pop(pool);
-
-	if (likely(idx != PST_BUF_NONE)) {
-		pool->bufs->nic[idx] = nic;
-		set_state(pool->bufs, idx, PST_BUF_NIC);
-	}
-	return idx;
-}
-
-/* NIC -> KERNEL: a frame that was not left in its buffer. */
-void pst_buf_take_back(struct pst_bufs *bufs, u32 idx)
-{
-	set_state(bufs, idx, PST_BUF_KERNEL);
-}
-
-/* KERNEL -> USER: it is in a slot of the application now. */
-void pst_buf_show(struct pst_bufs *bufs, u32 idx)
-{
-	set_state(bufs, idx, PST_BUF_USER);
-}
-
 /*
  * Fresh buffers for @want TX slots, as far as there are any that the NIC does not
  * need more: below a quarter of the mark answers wait until peers acknowledge.
@@ -327,7 +268,7 @@ u32 pst_buf_take_many(struct pst_pool *pool, u32 *buf, u32 want)
 
 static __always_inline void put_free(struct pst_pool *pool, u32 idx)
 {
-	set_state(pool->bufs, idx, PST_BUF_FREE);
+	pst_buf_set_state(pool->bufs, idx, PST_BUF_FREE);
 	if (unlikely(pool->n == PST_POOL_CACHE))
 		cache_spill(pool);
 	pool->cache[pool->n++] = idx;
@@ -345,22 +286,6 @@ void pst_buf_untake_many(struct pst_pool *pool, const u32 *buf, u32 n)
 		put_free(pool, buf[--n]);
 }
 
-/* NIC -> STACK; the packet holds its page reference already. */
-void pst_buf_to_stack(struct pst_bufs *bufs, u32 idx)
-{
-	set_state(bufs, idx, PST_BUF_STACK);
-}
-
-/*
- * STACK -> USER; the packet still holds its page reference.  False when the buffer is
- * in another state (it carries two pieces of the stream and the first one has it), or
- * somebody is just looking whether it is in use: the bytes are to be copied then.
- */
-bool pst_buf_deliver(struct pst_bufs *bufs, u32 idx)
-{
-	return move(bufs, idx, PST_BUF_STACK, PST_BUF_USER);
-}
-
 /*
  * USER -> SENT for an index that came from the application, any number at all.
  * On success the caller holds a page reference, so that nobody takes the buffer
@@ -375,27 +300,10 @@ int pst_buf_claim(struct pst_bufs *bufs, u32 idx)
 	if (unlikely(READ_ONCE(bufs->state[idx]) != PST_BUF_USER))
 		return -EPERM;
 	get_page(bufs->page[idx]);
-	if (unlikely(!move(bufs, idx, PST_BUF_USER, PST_BUF_SENT))) {
+	if (unlikely(!pst_buf_move(bufs, idx, PST_BUF_USER, PST_BUF_SENT))) {
 		put_page(bufs->page[idx]);
 		return -EPERM;
 	}
-	return 0;
-}
-
-/*
- * USER -> FREE for an index that came from the application, as claim and settle in
- * one; by way of SENT while the stack, or a packet capture, still refers to it.
- */
-int pst_buf_give_back(struct pst_pool *pool, u32 idx)
-{
-	struct pst_bufs *bufs = pool->bufs;
-
-	if (unlikely(idx < PST_BUF_FIRST || idx >= bufs->n - 1))
-		return -ERANGE;
-	idx = array_index_nospec(idx, bufs->n);
-	if (unlikely(!move(bufs, idx, PST_BUF_USER, PST_BUF_SENT)))
-		return -EPERM;
-	pst_buf_settle(pool, idx);
 	return 0;
 }
 
@@ -403,19 +311,9 @@ int pst_buf_give_back(struct pst_pool *pool, u32 idx)
 void pst_buf_unclaim(struct pst_bufs *bufs, u32 idx)
 {
 	/* A settle that looks at it right now finds it in use and puts SENT back. */
-	while (!move(bufs, idx, PST_BUF_SENT, PST_BUF_USER))
+	while (!pst_buf_move(bufs, idx, PST_BUF_SENT, PST_BUF_USER))
 		cpu_relax();
 	put_page(bufs->page[idx]);
-}
-
-/* Whether an index that came from the application is the application's. */
-int pst_buf_owned(const struct pst_bufs *bufs, u32 idx)
-{
-	if (unlikely(idx < PST_BUF_FIRST || idx >= bufs->n - 1))
-		return -ERANGE;
-	if (unlikely(READ_ONCE(bufs->state[array_index_nospec(idx, bufs->n)]) != PST_BUF_USER))
-		return -EPERM;
-	return 0;
 }
 
 /* As claim, but the buffer stays the application's. */
@@ -450,6 +348,38 @@ void pst_buf_park(struct pst_pool *pool, u32 idx)
 }
 
 /*
+ * SETTLING ends: FREE if nobody refers to the buffer, else @busy, for a later reap.  True
+ * unless it was parked.
+ */
+static __always_inline bool decide(struct pst_pool *pool, u32 idx, enum pst_buf_state busy)
+{
+	if (likely(idle(pool->bufs, idx))) {
+		put_free(pool, idx);
+		return true;
+	}
+	pst_buf_set_state(pool->bufs, idx, busy);
+	park(pool, idx);
+	return false;
+}
+
+/*
+ * USER -> FREE for an index that came from the application, as claim and settle in
+ * one; SENT while the stack, or a packet capture, still refers to it.
+ */
+int pst_buf_give_back(struct pst_pool *pool, u32 idx)
+{
+	struct pst_bufs *bufs = pool->bufs;
+
+	if (unlikely(idx < PST_BUF_FIRST || idx >= bufs->n - 1))
+		return -ERANGE;
+	idx = array_index_nospec(idx, bufs->n);
+	if (unlikely(!pst_buf_move(bufs, idx, PST_BUF_USER, PST_BUF_SETTLING)))
+		return -EPERM;
+	decide(pool, idx, PST_BUF_SENT);
+	return 0;
+}
+
+/*
  * STACK or SENT -> FREE, now if nobody refers to it, else by a later reap.  In another
  * state it has moved on and is somebody else's business.  True unless it was parked.
  */
@@ -460,15 +390,9 @@ static __always_inline bool settle(struct pst_pool *pool, u32 idx)
 
 	if (unlikely(from != PST_BUF_STACK && from != PST_BUF_SENT))
 		return true;
-	if (unlikely(!move(bufs, idx, from, PST_BUF_SETTLING)))
+	if (unlikely(!pst_buf_move(bufs, idx, from, PST_BUF_SETTLING)))
 		return true;
-	if (likely(idle(bufs, idx))) {
-		put_free(pool, idx);
-		return true;
-	}
-	set_state(bufs, idx, from);
-	park(pool, idx);
-	return false;
+	return decide(pool, idx, from);
 }
 
 void pst_buf_settle(struct pst_pool *pool, u32 idx)
@@ -511,7 +435,7 @@ void pst_bufs_from_nic(struct pst_bufs *bufs, u8 nic)
 		    bufs->nic[idx] != nic)
 			continue;
 		spin_lock_bh(&bufs->lock);
-		set_state(bufs, idx, PST_BUF_FREE);
+		pst_buf_set_state(bufs, idx, PST_BUF_FREE);
 		bufs->free[bufs->nfree++] = idx;
 		spin_unlock_bh(&bufs->lock);
 	}

@@ -73,17 +73,11 @@ void pst_bufs_count(struct pst_bufs *bufs, u32 *count);
 
 int pst_pool_init(struct pst_pool *pool, struct pst_bufs *bufs);
 void pst_pool_destroy(struct pst_pool *pool);
+void pst_pool_fill(struct pst_pool *pool);
 
-u32 pst_buf_take(struct pst_pool *pool);
-u32 pst_buf_take_for_nic(struct pst_pool *pool, u8 nic);
-void pst_buf_take_back(struct pst_bufs *bufs, u32 idx);
-void pst_buf_show(struct pst_bufs *bufs, u32 idx);
 void pst_buf_untake(struct pst_pool *pool, u32 idx);
 u32 pst_buf_take_many(struct pst_pool *pool, u32 *buf, u32 want);
 void pst_buf_untake_many(struct pst_pool *pool, const u32 *buf, u32 n);
-int pst_buf_owned(const struct pst_bufs *bufs, u32 idx);
-void pst_buf_to_stack(struct pst_bufs *bufs, u32 idx);
-bool pst_buf_deliver(struct pst_bufs *bufs, u32 idx);
 int pst_buf_claim(struct pst_bufs *bufs, u32 idx);
 void pst_buf_unclaim(struct pst_bufs *bufs, u32 idx);
 int pst_buf_cite(struct pst_bufs *bufs, u32 idx);

@@ -27,6 +27,7 @@
 #include <net/gro.h>
 #include <net/ip6_checksum.h>
 
+#include "buf_move.h"
 #include "compat.h"
 #include "nic.h"
 
@@ -121,7 +122,7 @@ static bool checksum_is_right(const u8 *p, const u8 *data, const struct headers 
 }
 
 /* Takes the next descriptor; false for one that names nothing we gave the NIC. */
-static bool read_frame(struct pst_nicq *q, u32 i, struct frame *f)
+static __always_inline bool read_frame(struct pst_nicq *q, u32 i, struct frame *f)
 {
 	struct pst_bufs *bufs = q->ring->pool.bufs;
 	const struct xdp_desc *desc = q->xsk.rx.desc;
@@ -169,6 +170,18 @@ static struct sk_buff *copy_frame(struct pst_nicq *q, const struct frame *f)
 	return skb;
 }
 
+/*
+ * As skb_add_rx_frag(), for a page that is the application's and accounted to it: the socket
+ * pays for the payload only, and TCP stays on its fast path more often.
+ */
+static __always_inline void add_payload(struct sk_buff *skb, struct page *page, u32 off, u32 len)
+{
+	skb_fill_page_desc_noacc(skb, 0, page, off, len);
+	skb->len += len;
+	skb->data_len += len;
+	skb->truesize += len;
+}
+
 /* Headers in memory of the kernel, payload where it is; NULL if that cannot be. */
 static struct sk_buff *place_frame(struct burst *b, const struct frame *f)
 {
@@ -183,7 +196,7 @@ static struct sk_buff *place_frame(struct burst *b, const struct frame *f)
 	skb = napi_alloc_skb(&q->napi, HEAD_ROOM);
 	if (unlikely(!skb))
 		return NULL;
-	skb_put_data(skb, data, head);
+	__skb_put_data(skb, data, head);
 	read_headers(skb->data, head, &h);
 	if (!h.payload) {
 		if (head == f->len)
@@ -196,11 +209,7 @@ static struct sk_buff *place_frame(struct burst *b, const struct frame *f)
 	/* Give back to the fragment what is payload. */
 	__skb_trim(skb, h.payload);
 	get_page(page);
-	/* The page is the application's and accounted to it: the socket pays for
-	 * the payload only, and TCP stays on its fast path more often.
-	 */
-	skb_add_rx_frag(skb, 0, page, f->off + h.payload, f->len - h.payload,
-			f->len - h.payload);
+	add_payload(skb, page, f->off + h.payload, f->len - h.payload);
 	pst_buf_to_stack(bufs, f->buf);
 	b->place[b->n++] = f->buf;
 	q->ring->c.nic_in_place++;

@@ -37,6 +37,7 @@
 #include <net/sock.h>
 
 #include "batch.h"
+#include "buf_move.h"
 #include "compat.h"
 #include "nic.h"
 #include "stack.h"
@@ -44,30 +45,35 @@
 /* ------------------------------------------------------------ data path */
 
 /*
- * Buffers for the NIC.  The last ones are for it, or the whole host would be deaf; but
- * when buffers are low it has to do with few, or there were none to deliver and to
- * answer with.
+ * How many buffers the NIC may be given, were there that many.  The last ones are for it,
+ * or the whole host would be deaf; but when buffers are low it has to do with few, or there
+ * were none to deliver and to answer with.
  */
+static u32 refill_quota(const struct pst_nicq *q, const struct pst_pool *pool)
+{
+	/* What the NIC has: all it was given but for what came back. */
+	u32 has = q->xsk.fill_prod - q->xsk.rx_cons;
+	u32 level = pst_pool_level(pool), low = pool->bufs->low;
+
+	return max(level < low ? 0 : level - low + 1,
+		   has < PST_NICQ_MIN ? PST_NICQ_MIN - has : 0);
+}
+
 static void refill(struct pst_nicq *q)
 {
 	struct pst_xring *fill = &q->xsk.fill;
 	struct pst_pool *pool = &q->ring->pool;
 	u32 level = q->xsk.fill_prod - smp_load_acquire(fill->consumer);
 	u64 *desc = fill->desc;
-	u32 buf;
+	u32 n, buf;
 
 	if (level < q->fill_target) {
 		spin_lock_bh(&q->ring->lock);
-		while (level < q->fill_target) {
-			/* What the NIC has: all it was given but for what came back. */
-			if (unlikely(pst_pool_low(pool)) &&
-			    q->xsk.fill_prod - q->xsk.rx_cons >= PST_NICQ_MIN)
-				break;
+		for (n = min(q->fill_target - level, refill_quota(q, pool)); n; n--) {
 			buf = pst_buf_take_for_nic(pool, q->nic->id);
 			if (buf == PST_BUF_NONE)
 				break;
 			desc[q->xsk.fill_prod++ & (PST_XSK_RING - 1)] = (u64)buf * PST_BUF_SIZE;
-			level++;
 		}
 		spin_unlock_bh(&q->ring->lock);
 		smp_store_release(fill->producer, q->xsk.fill_prod);

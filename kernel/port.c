@@ -301,7 +301,7 @@ static void port_free(struct pst_port *port)
 	if (port->region)
 		pst_region_destroy(port->region);
 	kvfree(port->steer);
-	xa_destroy(&port->socks);
+	pst_fdmap_destroy(&port->socks);
 	put_net(port->net);
 	kvfree(port);
 }
@@ -355,7 +355,6 @@ static struct pst_port *port_create(const char *name, const struct pst_port_conf
 	mutex_init(&port->mutex);
 	INIT_LIST_HEAD(&port->nics);
 	INIT_LIST_HEAD(&port->listeners);
-	xa_init(&port->socks);
 	INIT_DELAYED_WORK(&port->housekeeping, housekeeping);
 	port->tx_slots = cfg->tx_slots;
 	port->rx_slots = cfg->rx_slots;

@@ -6,9 +6,9 @@
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/workqueue.h>
-#include <linux/xarray.h>
 #include <net/net_namespace.h>
 #include <net/netmap_paste.h>
+#include "fdmap.h"
 #include "region.h"
 #include "ring.h"
 
@@ -27,8 +27,8 @@ struct pst_port {
 	struct net *net;		/* reference held */
 	u32 *steer;			/* [65536] registered sockets by local port */
 
-	/* Changes with each connection: syncs read the root of the table, under RCU. */
-	struct xarray socks ____cacheline_aligned_in_smp;	/* fd -> pst_sock */
+	/* Changes with each connection: syncs read where the table is, under RCU. */
+	struct pst_fdmap socks ____cacheline_aligned_in_smp;
 	u32 nsocks;			/* with listeners, under mutex */
 	u32 nnics;
 	struct mutex mutex;		/* sockets, NICs, netmap_ifs */

@@ -20,6 +20,7 @@
 #include <linux/jiffies.h>
 #include <linux/timekeeping.h>
 
+#include "buf_move.h"
 #include "nic.h"
 #include "port.h"
 #include "ring.h"
@@ -403,31 +404,6 @@ void pst_ring_wake(struct pst_ring *ring)
 	ring->c.rx_wakeups++;
 	wake_up_interruptible_poll(&ring->wait, EPOLLIN | EPOLLRDNORM |
 						EPOLLOUT | EPOLLWRNORM);
-}
-
-/* A slot was put.  The thread that is going to publish it in this very sync knows. */
-void pst_ring_wake_for_slot(struct pst_ring *ring)
-{
-	if (READ_ONCE(ring->owner) != current)
-		pst_ring_wake(ring);
-}
-
-/* Writes the next unpublished slot; the caller has seen pst_ring_room(). */
-void pst_ring_put(struct pst_ring *ring, struct pst_sock *ps, u32 buf,
-		  u16 offset, u16 len, u16 flags)
-{
-	struct pst_kring *k = &ring->rx;
-	struct netmap_slot *slot = &k->ring->slot[k->fill];
-
-	lockdep_assert_held(&ring->lock);
-	slot->buf_idx = buf;
-	slot->len = len;
-	slot->flags = flags;
-	slot->fd = ps->fd;
-	slot->offset = offset;
-	slot->err = 0;
-	ring->rx_sock[k->fill] = ps;
-	k->fill = pst_kring_next(k, k->fill);
 }
 
 void pst_ring_put_event(struct pst_ring *ring, struct pst_sock *ps, u16 flags, int err)

@@ -5,6 +5,7 @@
 
 #include <linux/cache.h>
 #include <linux/list.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 #include <linux/wait_bit.h>
@@ -90,12 +91,9 @@ int pst_ring_txsync(struct pst_ring *ring);
 bool pst_ring_takeover(struct pst_ring *ring);
 bool pst_ring_due(struct pst_ring *ring);
 
-void pst_ring_put(struct pst_ring *ring, struct pst_sock *ps, u32 buf,
-		  u16 offset, u16 len, u16 flags);
 void pst_ring_put_event(struct pst_ring *ring, struct pst_sock *ps, u16 flags, int err);
 void pst_ring_forget(struct pst_ring *ring, struct pst_sock *ps);
 void pst_ring_wake(struct pst_ring *ring);
-void pst_ring_wake_for_slot(struct pst_ring *ring);
 
 /* Slots an event may still be written to; one is always left empty. */
 static inline u32 pst_ring_event_room(const struct pst_ring *ring)
@@ -115,6 +113,13 @@ static inline u32 pst_ring_room(const struct pst_ring *ring)
 	u32 room = pst_ring_event_room(ring);
 
 	return room > ring->event_slots ? room - ring->event_slots : 0;
+}
+
+/* A slot was put.  The thread that is going to publish it in this very sync knows. */
+static inline void pst_ring_wake_for_slot(struct pst_ring *ring)
+{
+	if (READ_ONCE(ring->owner) != current)
+		pst_ring_wake(ring);
 }
 
 /* Descriptors to be made or closed by the application's next sync. */

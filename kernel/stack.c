@@ -43,10 +43,8 @@ struct pst_sock *pst_stack_find(struct pst_port *port, int fd)
 {
 	struct pst_sock *ps;
 
-	if (unlikely(fd < 0))
-		return NULL;
 	rcu_read_lock();
-	ps = xa_load(&port->socks, fd);
+	ps = pst_fdmap_get(&port->socks, fd);
 	if (ps && !refcount_inc_not_zero(&ps->ref))
 		ps = NULL;
 	rcu_read_unlock();
@@ -186,8 +184,7 @@ static void unregister(struct pst_sock *ps)
 /* Under port->mutex. */
 static void forget(struct pst_port *port, struct pst_sock *ps)
 {
-	/* Not erased: numbers come back, and with them the table's nodes would come and go. */
-	xa_store(&port->socks, ps->fd, XA_ZERO_ENTRY, GFP_KERNEL_ACCOUNT);
+	pst_fdmap_set(&port->socks, ps->fd, NULL);
 	port->nsocks--;
 	unregister(ps);
 }
@@ -203,10 +200,10 @@ static bool is_hopeless(const struct pst_sock *ps)
 void pst_stack_sweep(struct pst_port *port)
 {
 	struct pst_sock *ps;
-	unsigned long fd;
+	int fd;
 
 	lockdep_assert_held(&port->mutex);
-	xa_for_each(&port->socks, fd, ps) {
+	for (fd = 0; (ps = pst_fdmap_next(&port->socks, &fd)); fd++) {
 		if (pst_sock_dead(ps)) {
 			forget(port, ps);
 		} else if (pst_txq_len(ps) && is_hopeless(ps)) {
@@ -222,10 +219,10 @@ void pst_stack_sweep(struct pst_port *port)
 void pst_stack_unregister_all(struct pst_port *port)
 {
 	struct pst_sock *ps;
-	unsigned long fd;
+	int fd;
 
 	lockdep_assert_held(&port->mutex);
-	xa_for_each(&port->socks, fd, ps)
+	for (fd = 0; (ps = pst_fdmap_next(&port->socks, &fd)); fd++)
 		forget(port, ps);
 }
 
@@ -233,7 +230,7 @@ void pst_stack_unregister_all(struct pst_port *port)
 void pst_stack_forget(struct pst_port *port, struct pst_sock *ps)
 {
 	lockdep_assert_held(&port->mutex);
-	if (xa_load(&port->socks, ps->fd) == ps)
+	if (pst_fdmap_get(&port->socks, ps->fd) == ps)
 		forget(port, ps);
 }
 
@@ -307,13 +304,13 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 	if (is_new)
 		set_bit(PST_SOCK_NEW, &ps->flags);
 
-	old = xa_load(&port->socks, fd);
+	old = pst_fdmap_get(&port->socks, fd);
 	if (old && pst_sock_dead(old)) {
 		forget(port, old);
 		old = NULL;
 	}
 	/* Room in the table first: once adopted, nothing may fail. */
-	err = old ? -EBUSY : xa_reserve(&port->socks, fd, GFP_KERNEL_ACCOUNT);
+	err = old ? -EBUSY : pst_fdmap_reserve(&port->socks, fd);
 	if (err)
 		goto err_put;
 	ps->lport = inet_sk(ps->sk)->inet_sport;
@@ -323,7 +320,7 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 	err = adopt(ps);
 	if (err)
 		goto err_unsteer;
-	xa_store(&port->socks, fd, ps, GFP_KERNEL_ACCOUNT);
+	pst_fdmap_set(&port->socks, fd, ps);
 	port->nsocks++;
 	pst_port_attend(port);	/* starts the sweep */
 	return 0;

@@ -124,6 +124,24 @@ static inline bool pst_sock_dead(const struct pst_sock *ps)
 	return sock_flag(ps->sk, SOCK_DEAD) || test_bit(PST_SOCK_GONE, &ps->flags);
 }
 
+/* Writes the next unpublished slot; the caller has seen pst_ring_room(). */
+static inline void pst_ring_put(struct pst_ring *ring, struct pst_sock *ps, u32 buf,
+				u16 offset, u16 len, u16 flags)
+{
+	struct pst_kring *k = &ring->rx;
+	struct netmap_slot *slot = &k->ring->slot[k->fill];
+
+	lockdep_assert_held(&ring->lock);
+	slot->buf_idx = buf;
+	slot->len = len;
+	slot->flags = flags;
+	slot->fd = ps->fd;
+	slot->offset = offset;
+	slot->err = 0;
+	ring->rx_sock[k->fill] = ps;
+	k->fill = pst_kring_next(k, k->fill);
+}
+
 /* Events for the application, if there are any.  Socket locked. */
 static inline void pst_sock_tell(struct pst_sock *ps)
 {

@@ -21,6 +21,7 @@
 #include <net/ipv6.h>
 #include <net/tcp.h>
 
+#include "buf_move.h"
 #include "nic.h"
 #include "port.h"
 #include "stack.h"
@@ -41,20 +42,21 @@ void pst_sock_wait(struct pst_sock *ps)
 	}
 }
 
-static bool may_put(struct pst_sock *ps)
+static noinline bool wait_for_room(struct pst_sock *ps, u64 *counter)
+{
+	++*counter;
+	pst_sock_wait(ps);
+	return false;
+}
+
+static __always_inline bool may_put(struct pst_sock *ps)
 {
 	struct pst_ring *ring = ps->ring;
 
-	if (unlikely(!pst_ring_room(ring))) {
-		ring->c.rx_full++;
-		pst_sock_wait(ps);
-		return false;
-	}
-	if (unlikely(pst_pool_short(&ring->pool))) {
-		ring->c.rx_short++;
-		pst_sock_wait(ps);
-		return false;
-	}
+	if (unlikely(!pst_ring_room(ring)))
+		return wait_for_room(ps, &ring->c.rx_full);
+	if (unlikely(pst_pool_short(&ring->pool)))
+		return wait_for_room(ps, &ring->c.rx_short);
 	return true;
 }
 
@@ -102,8 +104,8 @@ static u32 take_copy(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u3
 }
 
 /* One fragment, or the part of it from @fo on; @off is its place in @skb. */
-static u32 take_frag(struct pst_sock *ps, const struct sk_buff *skb,
-		     const skb_frag_t *frag, u32 fo, u32 off, u32 len)
+static __always_inline u32 take_frag(struct pst_sock *ps, const struct sk_buff *skb,
+				     const skb_frag_t *frag, u32 fo, u32 off, u32 len)
 {
 	struct pst_ring *ring = ps->ring;
 	struct pst_bufs *bufs = ring->pool.bufs;
@@ -125,18 +127,13 @@ static u32 take_frag(struct pst_sock *ps, const struct sk_buff *skb,
 }
 
 /* Returns how much of [@off, @off + @len) was taken. */
-static u32 take_bytes(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u32 len)
+static noinline u32 take_bytes(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u32 len)
 {
 	const struct skb_shared_info *si = skb_shinfo(skb);
 	u32 start = skb_headlen(skb);
 	u32 left = len, n, got;
 	const struct sk_buff *sub;
 	int i;
-
-	/* The common packet: one fragment, all of it. */
-	if (likely(!start && !off && si->nr_frags == 1 &&
-		   len == skb_frag_size(&si->frags[0])))
-		return take_frag(ps, skb, &si->frags[0], 0, 0, len);
 
 	if (off < start) {
 		n = min(left, start - off);
@@ -183,19 +180,38 @@ static bool is_cross(const struct pst_ring *ring)
 	return injecting && injecting != ring;
 }
 
-static u32 take_skb(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u32 len)
+static __always_inline u32 take_skb(struct pst_sock *ps, const struct sk_buff *skb, u32 off,
+				    u32 len)
 {
+	const struct skb_shared_info *si = skb_shinfo(skb);
 	struct pst_ring *ring = ps->ring;
 	u32 got;
 
 	spin_lock_bh(&ring->lock);
 	if (unlikely(is_cross(ring)))
 		ring->c.rx_cross++;
-	got = take_bytes(ps, skb, off, len);
+	/* The common packet: one fragment, all of it. */
+	if (likely(!off && si->nr_frags == 1 && len == skb_frag_size(&si->frags[0])))
+		got = take_frag(ps, skb, &si->frags[0], 0, 0, len);
+	else
+		got = take_bytes(ps, skb, off, len);
 	if (unlikely(got < len))
 		pst_sock_wait(ps);
 	spin_unlock_bh(&ring->lock);
 	return got;
+}
+
+/* As tcp_recv_skb(): the packet that goes on at @seq is nearly always the first one. */
+static __always_inline struct sk_buff *next_skb(struct sock *sk, u32 seq, u32 *off)
+{
+	struct sk_buff *skb = skb_peek(&sk->sk_receive_queue);
+
+	if (unlikely(!skb))
+		return NULL;
+	*off = seq - TCP_SKB_CB(skb)->seq;
+	if (likely(*off < skb->len && !(TCP_SKB_CB(skb)->tcp_flags & TCPHDR_SYN)))
+		return skb;
+	return tcp_recv_skb(sk, seq, off);
 }
 
 /*
@@ -213,8 +229,7 @@ static void drain_queue(struct pst_sock *ps)
 
 	if (unlikely(tp->urg_data))
 		WRITE_ONCE(tp->urg_data, 0);
-	while (!skb_queue_empty(&sk->sk_receive_queue) &&
-	       (skb = tcp_recv_skb(sk, tp->copied_seq, &off))) {
+	while ((skb = next_skb(sk, tp->copied_seq, &off))) {
 		len = skb->len - off;
 		if (unlikely(!len)) {	/* a FIN and nothing else: have it eaten */
 			tcp_read_done(sk, 1);
@@ -358,14 +373,14 @@ void __pst_sock_tell(struct pst_sock *ps)
 /* Socket locked, by a bottom half or by its owner. */
 void pst_sock_drain(struct pst_sock *ps)
 {
-	struct sock *sk = ps->sk;
+	unsigned long flags = READ_ONCE(ps->flags);
 
 	/* The registered application has closed it: nobody to deliver to. */
-	if (unlikely(sock_flag(sk, SOCK_DEAD) || test_bit(PST_SOCK_CLOSING, &ps->flags)))
+	if (unlikely(sock_flag(ps->sk, SOCK_DEAD) || (flags & BIT(PST_SOCK_CLOSING))))
 		return;
-	if (unlikely(test_bit(PST_SOCK_NEW, &ps->flags)) && !tell_new(ps))
+	if (unlikely(flags & BIT(PST_SOCK_NEW)) && !tell_new(ps))
 		return;
-	if (likely(!test_bit(PST_SOCK_PAUSED, &ps->flags)))
+	if (likely(!(flags & BIT(PST_SOCK_PAUSED))))
 		drain_queue(ps);
 	pst_sock_tell(ps);
 	pst_ring_wake_for_slot(ps->ring);

@@ -3,7 +3,8 @@
  * From ring slots into sockets.
  *
  *   pst_stack_send                      a TX sync, process context
- *     chunks of slots:
+ *     send_small                        a few bytes that TCP copies at once: done
+ *     all other slots in chunks:
  *       check_slot                      copy the slot, then check the copy
  *       send_run                        consecutive slots of one socket, locked
  *         pst_txq_send                  TCP takes page references, no bytes
@@ -33,6 +34,7 @@
 #include <net/tcp.h>
 
 #include "batch.h"
+#include "buf_move.h"
 #include "compat.h"
 #include "port.h"
 #include "stack.h"
@@ -78,6 +80,14 @@ static void refuse_buffer(struct pst_ring *ring, struct tx_slot *t, int err)
 	else
 		ring->c.bad_owner++;
 	refuse(t, err);
+}
+
+static __always_inline void read_slot(struct netmap_slot *s, const struct netmap_slot *shared)
+{
+	s->buf_idx = READ_ONCE(shared->buf_idx);
+	s->len = READ_ONCE(shared->len);
+	s->flags = READ_ONCE(shared->flags);
+	s->ptr = READ_ONCE(shared->ptr);
 }
 
 /* Makes the buffer ours, or holds on to it if it is only cited. */
@@ -133,11 +143,7 @@ static void check_slot(struct tx_chunk *c, const struct netmap_slot *shared,
 	struct netmap_slot s;
 	int err = 0;
 
-	s.buf_idx = READ_ONCE(shared->buf_idx);
-	s.len = READ_ONCE(shared->len);
-	s.flags = READ_ONCE(shared->flags);
-	s.ptr = READ_ONCE(shared->ptr);
-
+	read_slot(&s, shared);
 	t->fate = FATE_NOTHING;
 	t->e.buf = s.buf_idx;
 	t->e.offset = s.offset;
@@ -274,10 +280,10 @@ static void conclude(struct pst_ring *ring, struct tx_slot *t, u32 n, int sent)
 }
 
 /* Somebody may keep the socket locked for long: then what was collected goes first. */
-static void lock_for_send(struct tx_chunk *c, struct sock *sk)
+static void lock_for_send(struct pst_batch *batch, struct sock *sk)
 {
 	if (unlikely(sock_owned_by_user_nocheck(sk)))
-		pst_batch_flush(c->batch);
+		pst_batch_flush(batch);
 	lock_sock(sk);
 }
 
@@ -299,7 +305,7 @@ static void send_run(struct tx_chunk *c, struct tx_slot *t, u32 n)
 
 	for (i = 0; i < n; i++)
 		e[i] = &t[i].e;
-	lock_for_send(c, ps->sk);
+	lock_for_send(c->batch, ps->sk);
 	if (unlikely(pst_sock_dead(ps)))
 		sent = -EPIPE;
 	else if (likely(goes_first(ring, ps)))
@@ -331,22 +337,24 @@ static void keep_rest(struct tx_chunk *c, struct tx_slot *t)
 	queue_or_hold(c->ring, t);
 }
 
-static void send_copy(struct tx_chunk *c, struct tx_slot *t)
+/*
+ * Has TCP copy bytes @offset to @len of @buf; how many it took, or an error if none: as
+ * tcp_sendmsg(), and -EAGAIN when something goes before them.  Socket locked.
+ */
+static __always_inline int copy_to_tcp(struct pst_ring *ring, struct pst_sock *ps, u32 buf,
+				       u32 offset, u32 len, bool shut)
 {
-	struct pst_ring *ring = c->ring;
 	/* The FIN goes with the data. */
 	struct msghdr msg = {
-		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL | (t->e.shut ? MSG_MORE : 0),
+		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL | (shut ? MSG_MORE : 0),
 	};
-	struct pst_sock *ps = t->ps;
 	struct kvec kv = {
-		.iov_base = pst_buf_addr(ring->pool.bufs, t->e.buf) + t->e.offset,
-		.iov_len = t->e.len - t->e.offset,
+		.iov_base = pst_buf_addr(ring->pool.bufs, buf) + offset,
+		.iov_len = len - offset,
 	};
 	int sent = -EAGAIN;
 
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, &kv, 1, kv.iov_len);
-	lock_for_send(c, ps->sk);
 	if (unlikely(pst_sock_dead(ps)))
 		sent = -EPIPE;
 	else if (likely(goes_first(ring, ps)))
@@ -354,11 +362,23 @@ static void send_copy(struct tx_chunk *c, struct tx_slot *t)
 	if (likely(sent > 0)) {
 		ring->c.tx_bytes += sent;
 		ring->c.tx_copied += sent;
-		t->e.offset += sent;
-	}
-	if (unlikely(sent < 0 && sent != -EAGAIN)) {
+	} else if (unlikely(sent != -EAGAIN)) {
 		ring->c.tx_failed++;
 		note_failure(ps, sent);
+	}
+	return sent;
+}
+
+static void send_copy(struct tx_chunk *c, struct tx_slot *t)
+{
+	struct pst_sock *ps = t->ps;
+	int sent;
+
+	lock_for_send(c->batch, ps->sk);
+	sent = copy_to_tcp(c->ring, ps, t->e.buf, t->e.offset, t->e.len, t->e.shut);
+	if (likely(sent > 0))
+		t->e.offset += sent;
+	if (unlikely(sent < 0 && sent != -EAGAIN)) {
 		refuse_or_close(t, sent);
 	} else if (unlikely(t->e.offset != t->e.len)) {
 		keep_rest(c, t);
@@ -575,6 +595,59 @@ static u32 close_chunk(struct tx_chunk *c, u32 i)
 	return i;
 }
 
+/*
+ * The common answer: a few bytes, nothing before them that waits, a socket that takes them
+ * all.  Such a slot needs no other buffer and no chunk.  False: slot @i, or what is left of
+ * it, is for a chunk to deal with.
+ */
+static bool send_small(struct pst_ring *ring, struct pst_batch *batch, u32 i)
+{
+	struct netmap_slot *slot = &ring->tx.ring->slot[i];
+	struct netmap_slot s;
+	struct pst_sock *ps;
+	int sent = -EAGAIN;
+
+	read_slot(&s, slot);
+	if (s.flags || s.len <= s.offset || s.len - s.offset > TX_COPYBREAK ||
+	    s.len > PST_BUF_SIZE || ring->tx_sock[i] ||
+	    pst_buf_owned(ring->pool.bufs, s.buf_idx))
+		return false;
+	ps = pst_stack_find(ring->port, s.fd);
+	if (unlikely(!ps))
+		return false;
+	lock_for_send(batch, ps->sk);
+	if (likely(!pst_sock_dead(ps) && !test_bit(PST_SOCK_CLOSING, &ps->flags)))
+		sent = copy_to_tcp(ring, ps, s.buf_idx, s.offset, s.len, false);
+	pst_sock_tell(ps);
+	release_sock(ps->sk);
+	pst_sock_put(ps);
+
+	if (unlikely(sent == -EAGAIN))
+		return false;
+	if (unlikely(sent < 0)) {
+		slot->flags = NS_PST_REFUSED;
+		slot->err = -sent;
+	} else if (unlikely(sent < s.len - s.offset)) {
+		slot->offset = s.offset + sent;
+		return false;
+	} else {
+		ring->c.tx_slots++;
+	}
+	return true;
+}
+
+/* Small answers from slot @i on; the first slot that is none, or has to be held back. */
+static u32 send_smalls(struct pst_ring *ring, struct pst_batch *batch, u32 i)
+{
+	struct pst_kring *k = &ring->tx;
+
+	while (i != k->head && i == k->sent && send_small(ring, batch, i)) {
+		i = pst_kring_next(k, i);
+		k->sent = i;
+	}
+	return i;
+}
+
 /* Everything the application has handed in and what full sockets still owe. */
 void pst_stack_send(struct pst_ring *ring)
 {
@@ -592,6 +665,9 @@ void pst_stack_send(struct pst_ring *ring)
 	c.batch = &batch;
 	do {
 		from = i;
+		i = send_smalls(ring, &batch, i);
+		if (i == k->head)
+			break;
 		open_chunk(&c, i);
 		send_chunk(&c);
 		i = close_chunk(&c, i);

@@ -7,7 +7,7 @@
  * so many others refer to it, and maybe one pool looks at it again.
  */
 #include "kernel/test.h"
-#include "buf.h"
+#include "buf_move.h"
 #include "trace.h"
 
 #define POOLS	3

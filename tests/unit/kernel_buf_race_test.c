@@ -11,7 +11,7 @@
  */
 #include "kernel/test.h"
 #include "kernel/interleave.h"
-#include "buf.h"
+#include "buf_move.h"
 #include "trace.h"
 
 #define N	7	/* buffers 2..5 can be had */

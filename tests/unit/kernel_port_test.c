@@ -2,6 +2,7 @@
 /* kernel/port.c: names; ports that are found, made, and fail to be made; housekeeping. */
 #include "kernel/test.h"
 #include "../../kernel/port.c"
+#include "buf_move.h"
 
 /* ------------------------------------------------------------ names */
 

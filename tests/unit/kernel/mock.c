@@ -281,14 +281,12 @@ void __skb_trim(struct sk_buff *skb, u32 len)
 	skb->len = len;
 }
 
-void skb_add_rx_frag(struct sk_buff *skb, int i, struct page *page, u32 off, u32 len,
-		     u32 truesize)
+void skb_fill_page_desc_noacc(struct sk_buff *skb, int i, struct page *page, int off, int len)
 {
-	assert_true(!skb->page && !i && truesize >= len && off + len <= PAGE_SIZE);
+	assert_true(!skb->page && !i && off >= 0 && len > 0 && off + len <= PAGE_SIZE);
 	skb->page = page;
 	skb->frag_off = off;
 	skb->frag_len = len;
-	skb->len += len;
 }
 
 __be16 eth_type_trans(struct sk_buff *skb, struct net_device *dev)

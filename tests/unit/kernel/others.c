@@ -33,6 +33,7 @@ weak bool pst_nic_pending(struct pst_ring *ring) { return false; }
 
 weak int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int fd) { return 0; }
 weak void pst_stack_unregister_all(struct pst_port *port) { }
+weak void pst_fdmap_destroy(struct pst_fdmap *map) { }
 weak void pst_stack_sweep(struct pst_port *port) { }
 weak void pst_listeners_unregister_all(struct pst_port *port) { }
 weak void pst_listeners_sweep(struct pst_port *port) { }

@@ -35,6 +35,7 @@ struct sk_buff {
 	bool redirected;
 	u8 *head, *data;	/* linear part */
 	u32 len, size;		/* with the fragment; of the memory at head */
+	u32 data_len, truesize;	/* what the source adds to them */
 	struct page *page;	/* reference held, or NULL */
 	u32 frag_off, frag_len;
 };
@@ -46,9 +47,9 @@ struct sk_buff {
 struct sk_buff *napi_alloc_skb(struct napi_struct *napi, u32 size);
 void kfree_skb(struct sk_buff *skb);
 void skb_put_data(struct sk_buff *skb, const void *p, u32 n);
+#define __skb_put_data skb_put_data
 void __skb_trim(struct sk_buff *skb, u32 len);
-void skb_add_rx_frag(struct sk_buff *skb, int i, struct page *page, u32 off, u32 len,
-		     u32 truesize);
+void skb_fill_page_desc_noacc(struct sk_buff *skb, int i, struct page *page, int off, int len);
 __be16 eth_type_trans(struct sk_buff *skb, struct net_device *dev);
 #define skb_record_rx_queue(skb, q)	((skb)->queue = (q))
 #define skb_mark_napi_id(skb, napi)	((void)(skb), (void)(napi))

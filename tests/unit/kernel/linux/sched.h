@@ -67,9 +67,6 @@ static inline void queue_delayed_work(struct workqueue_struct *q, struct delayed
 		mod_delayed_work(q, w, delay);
 }
 
-struct xarray { int none; };
-#define xa_init(x)		((x)->none = 0)
-#define xa_destroy(x)		((x)->none = 0)
 
 struct module;
 #define THIS_MODULE		((struct module *)NULL)

@@ -31,5 +31,8 @@ static inline void refcount_inc(refcount_t *r) { r->n++; }
 struct rcu_head { int none; };
 #define rcu_dereference_check(p, c)	(p)
 #define rcu_access_pointer(p)		(p)
+#define rcu_dereference_protected(p, c)	(p)
+#define rcu_assign_pointer(p, v)	smp_store_release(&(p), v)
+#define kvfree_rcu(p, member)		kvfree(p)
 
 #endif
