@@ -14,16 +14,21 @@ WARM_STORE_SECONDS = 8  # until most keys are there, and buffers come back from 
 BOUND_SECONDS = 400     # booting, perhaps again, included
 
 
+def profile_command(point, path, kernel, seconds):
+    """lab/profile for a point. It puts "exec" before the server's command, which therefore is one program."""
+    options = lab_options([point.workload])
+    warm = str(WARM_STORE_SECONDS if options else WARM_SECONDS)
+    return [PROFILE, "--kernel", kernel, "--seconds", str(seconds), "--warm", warm, "--json", path, *options,
+            "--server", shlex.join(["sh", "-c", server_command(point.workload, point.backend)]),
+            "--load", fill_command(point.workload) + " && "
+            + load_command(point.workload, point.connections, "$PASTE_SECONDS")]
+
+
 def profile(point, directory, kernel, seconds):
     """Instructions per request of a point. Leaves the whole profile in `directory`: .json for lab/profile --compare, .txt
     to read."""
     base = os.path.join(directory, "%s-%d-%s" % (point.workload, point.connections, point.backend))
-    options = lab_options([point.workload])
-    warm = str(WARM_STORE_SECONDS if options else WARM_SECONDS)
-    command = [PROFILE, "--kernel", kernel, "--seconds", str(seconds), "--warm", warm, "--json", base + ".json", *options,
-               "--server", server_command(point.workload, point.backend),
-               "--load", fill_command(point.workload) + " && "
-               + load_command(point.workload, point.connections, "$PASTE_SECONDS")]
+    command = profile_command(point, base + ".json", kernel, seconds)
     with open(base + ".txt", "w+") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
         try:

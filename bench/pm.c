@@ -14,6 +14,7 @@
  * Data lies in a buffer; afterwards it must be durable in the region:
  *
  *	in_place	the buffer is in the region: flush it, fence
+ *	in_place_batch	16 buffers: flush all of them, then one fence; the flushes overlap
  *	copy_nt		non-temporal copy into the region, fence
  *	copy_flush	memcpy into the region, flush, fence
  *
@@ -69,6 +70,13 @@ static void in_place(const struct job *job)
 		paste_pm_persist(job->src[i], job->len);
 }
 
+static void in_place_batch(const struct job *job)
+{
+	for (int i = 0; i < BATCH; i++)
+		paste_pm_flush(job->src[i], job->len);
+	paste_pm_fence();
+}
+
 static void copy_nt(const struct job *job)
 {
 	for (int i = 0; i < BATCH; i++) {
@@ -87,6 +95,7 @@ static void copy_flush(const struct job *job)
 
 static const struct way ways[] = {
 	{ "in_place", false, in_place },
+	{ "in_place_batch", false, in_place_batch },
 	{ "copy_nt", true, copy_nt },
 	{ "copy_flush", true, copy_flush },
 };

@@ -3,14 +3,16 @@
 
 import csv
 import os
+import subprocess
 import tempfile
 import unittest
 
 import plot
 import report
 import summary
+from instructions import profile_command
 from messages import BenchError
-from points import BACKENDS, Point, fill_command, lab_options, load_command, schedule, server_command
+from points import BACKENDS, WORKLOADS, Point, fill_command, lab_options, load_command, schedule, server_command
 from readings import figures, read_doorbells, read_last_line, read_load, read_port
 
 LOAD = """Running 1s test @ http://10.77.0.2:80/
@@ -98,6 +100,13 @@ class Points(unittest.TestCase):
         self.assertRegex(server_command("put", "paste-copy"), "region create .* --backend paste .* --copy$")
         self.assertRegex(fill_command("put"), "^curl [^&]*:80/$")
         self.assertRegex(fill_command("get1k"), "^curl .* && .*fill.py 80 200 1024$")
+
+    def test_the_servers_of_all_points_can_be_profiled(self):
+        for workload in WORKLOADS:
+            command = profile_command(Point(workload, 50, "paste"), "x.json", "7.3", 2)
+            server = command[command.index("--server") + 1]
+            done = subprocess.run(["sh", "-n", "-c", "exec " + server], capture_output=True, text=True)
+            self.assertEqual((done.returncode, done.stderr), (0, ""))
 
     def test_only_what_makes_sense_is_measured(self):
         self.assertNotIn("paste-copy", [p.backend for p in schedule(["rpc"], [50], list(BACKENDS))])

@@ -18,7 +18,7 @@
  *	paste_region_create(path, &layout)
  *	paste_region_open(path, 0, &r)
  *	paste_wal_open(paste_region_log(r, &len), ...)	replay: paste_region_keep()
- *	paste_region_keep_list(r, ...)			for opening the port
+ *	paste_region_open_port(r, port)
  *	paste_region_close(r)
  *
  * Functions return 0 or a negative errno, not by way of errno, and print nothing;
@@ -171,6 +171,19 @@ bool paste_region_kept(const struct paste_region *r, uint32_t idx);
  */
 uint32_t paste_region_keep_list(const struct paste_region *r, uint32_t *out,
 				uint32_t n);
+
+struct nmport_d;
+
+/*
+ * Open the port that @d was prepared for (nmport_prepare()) in the region's packet
+ * memory.  The kept buffers are the application's from the beginning
+ * (NETMAP_REQ_OPT_PST_KEEP); @d->reg says how many extra ones it wants.  Whatever
+ * is returned, @d ends with nmport_close(), before the region does.
+ *
+ * Errors: those of nmport_extmem() and nmport_open_desc(); -EINVAL the port would
+ * have its buffers elsewhere than the region; -ENOMEM.
+ */
+int paste_region_open_port(const struct paste_region *r, struct nmport_d *d);
 
 #ifdef __cplusplus
 }

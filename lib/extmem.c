@@ -5,10 +5,14 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include <net/netmap_paste.h>
+#include <paste_region.h>
 
 #include "internal.h"
 
@@ -150,6 +154,56 @@ free_cleanup:
 struct nmreq_pools_info *nmport_extmem_getinfo(struct nmport_d *d)
 {
 	return d->extmem ? &d->extmem->nro_info : NULL;
+}
+
+static void set_pools(struct nmport_d *d, const struct paste_region_info *info)
+{
+	struct nmreq_pools_info *pools = nmport_extmem_getinfo(d);
+
+	pools->nr_if_pool_objtotal = info->if_num;
+	pools->nr_if_pool_objsize = info->if_size;
+	pools->nr_ring_pool_objtotal = info->ring_num;
+	pools->nr_ring_pool_objsize = info->ring_size;
+}
+
+/* The request does not outlive this function, so the list need not. */
+static int open_keeping(struct nmport_d *d, const struct paste_region *r)
+{
+	uint32_t kept = paste_region_keep_list(r, NULL, 0);
+	uint32_t *list = calloc((size_t)kept + 1, sizeof(*list));
+	struct nmreq_opt_pst_keep keep = {
+		.nro_opt.nro_reqtype = NETMAP_REQ_OPT_PST_KEEP,
+		.nro_indexes = (uintptr_t)list,
+		.nro_count = kept,
+	};
+	int err;
+
+	if (!list)
+		return -ENOMEM;
+	paste_region_keep_list(r, list, kept);
+	nmreq_push_option(&d->hdr, &keep.nro_opt);
+	err = nmport_open_desc(d) ? -errno : 0;
+	nmreq_remove_option(&d->hdr, &keep.nro_opt);
+	free(list);
+	return err;
+}
+
+int paste_region_open_port(const struct paste_region *r, struct nmport_d *d)
+{
+	const struct paste_region_info *info = paste_region_info(r);
+	size_t len;
+	void *packet = paste_region_packet(r, &len);
+	int err;
+
+	if (nmport_extmem(d, packet, len))
+		return -errno;
+	set_pools(d, info);
+	err = open_keeping(d, r);
+	if (!err && nmport_extmem_getinfo(d)->nr_buf_pool_offset != info->buf_ofs) {
+		nmport_undo_open_desc(d);
+		err = -EINVAL;
+	}
+	return err;
 }
 
 int nmport_offset(struct nmport_d *d, uint64_t initial, uint64_t max,

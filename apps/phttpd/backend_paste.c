@@ -680,39 +680,28 @@ static void receive_all(struct loop *l)
  */
 
 /* The port's memory is the region's, and what the store has in there is not the kernel's. */
-static int use_region(struct loop *l, struct nmreq_opt_pst_keep *keep, uint32_t **list)
+static int open_in_region(struct loop *l)
 {
-	const struct paste_region_info *info = paste_region_info(l->w->opt->memory);
+	struct paste_region *memory = l->w->opt->memory;
 	const struct space *s = store_space(l->w->opt->store);
 	uint32_t used = s->used;
-	struct nmreq_pools_info *pools;
-	size_t len;
-	void *packet = paste_region_packet(l->w->opt->memory, &len);
+	int err;
 
 	if (s->num - s->limit < PORT_MIN) {
 		fprintf(stderr, "phttpd: %u buffers in the region are too few for a port: make it "
 			"one of %u\n", s->num, 2 * PORT_MIN);
 		return -ENOSPC;
 	}
-	*list = calloc(used + 1, sizeof(**list));
-	if (!*list)
-		return -ENOMEM;
-	if (nmport_extmem(l->port, packet, len))
-		return -errno;
-	pools = nmport_extmem_getinfo(l->port);
-	pools->nr_if_pool_objtotal = info->if_num;
-	pools->nr_if_pool_objsize = info->if_size;
-	pools->nr_ring_pool_objtotal = info->ring_num;
-	pools->nr_ring_pool_objsize = info->ring_size;
-	*keep = (struct nmreq_opt_pst_keep) {
-		.nro_opt.nro_reqtype = NETMAP_REQ_OPT_PST_KEEP,
-		.nro_indexes = (uintptr_t)*list,
-		.nro_count = store_used(l->w->opt->store, *list, used),
-	};
-	nmreq_push_option(&l->port->hdr, &keep->nro_opt);
+	for (uint32_t buf = 0; buf < s->num; buf++) {
+		if (s->refs[buf])
+			paste_region_keep(memory, buf);
+	}
 	/* What the store may still take, and what pieces may have to be kept besides. */
 	l->port->reg.nr_extra_bufs = (s->limit > used ? s->limit - used : 0) + 2 * RX_SLOTS;
-	return 0;
+	err = paste_region_open_port(memory, l->port);
+	if (err == -EINVAL)
+		fprintf(stderr, "phttpd: the port has its buffers elsewhere than the region\n");
+	return err;
 }
 
 static bool in_place(const struct loop *l)
@@ -722,25 +711,11 @@ static bool in_place(const struct loop *l)
 
 static int open_desc(struct loop *l)
 {
-	struct nmreq_opt_pst_keep keep;
-	uint32_t *list = NULL;
-	int err = 0;
-
+	if (in_place(l))
+		return open_in_region(l);
 	/* The call that makes the port sizes it for all. */
 	l->port->reg.nr_extra_bufs = 2 * RX_SLOTS;
-	if (in_place(l))
-		err = use_region(l, &keep, &list);
-	if (!err && nmport_open_desc(l->port))
-		err = -errno;
-	if (list)
-		nmreq_remove_option(&l->port->hdr, &keep.nro_opt);
-	free(list);
-	if (!err && in_place(l) && nmport_extmem_getinfo(l->port)->nr_buf_pool_offset !=
-				   paste_region_info(l->w->opt->memory)->buf_ofs) {
-		fprintf(stderr, "phttpd: the port has its buffers elsewhere than the region\n");
-		err = -EINVAL;
-	}
-	return err;
+	return nmport_open_desc(l->port) ? -errno : 0;
 }
 
 static int open_port(struct loop *l)

@@ -27,23 +27,7 @@
  * A delete must not become durable before the deletion of an older version of the key has: that
  * one would come back. If such a deletion is on its way, there is an additional commit.
  *
- * Which records may be torn? Each says up to which seq writes were committed when it was made. D
- * is the highest of these. A record that is not whole although its seq (which the entry
- * has as well, 32 bits of it) is not above D, or is beyond the bound, is damage, and refused.
- * One between D and the bound may be torn; only of these recovery reads the values.
- *
- * Nothing else in the region is believed either: values that together would have more bytes than
- * there are, lines that two records have, a record that belongs to another hash are damage.
- *
- * Recovery.
- *	1. Log and tree recover by themselves.
- *	2. Read the records of all entries and find D.
- *	3. Drop entries whose record is above D and torn.
- *	4. Of each key drop all versions but the last. Count the buffers in use.
- *	5. Raise the bound. Commit.
- * If only the process died, records above D that are whole are on their way to be durable: they
- * were flushed before their entries were written, and the tree has waited for that with a
- * fence, before it let us read any. So an older version may be dropped.
+ * What may be torn after a crash, and how it is told from damage: store_recover.c.
  *
  * The log (paste_wal.h) shares the buffers. It counts for itself how often it names one; in_log
  * is the one count that it has with us for each. Payload has CRCs there, so that an append has one
@@ -60,51 +44,14 @@
 #include "crc32c.h"
 #include "record.h"
 #include "siphash.h"
-#include "store.h"
+#include "store_internal.h"
 
-#define PROBES		255	/* entries with one hash */
-#define HASH(number)	((number) & ~255ull)
-#define BOUND		UINT64_MAX	/* the number of the entry that has the bound */
 #define BOUND_STEP	65536		/* writes until it is raised */
-#define BOUND_MAX	(UINT64_MAX >> 1)
 #define BUFS_MAX	(1u << 26)	/* lines have 32 bits */
 #define LOG_EMPTY	8192	/* where a log's records begin, */
 #define TREE_EMPTY	264	/* and a tree's content, behind the first leaf's link */
 #define RING_SHARE	8	/* of a full log, this part is given up */
-#define READ_BUCKETS	256	/* a power of two */
 #define SMALL		256	/* bytes that are not worth a buffer, once there is one */
-
-/* An entry of the tree. */
-struct entry {
-	uint64_t number;
-	uint64_t ref;
-};
-
-struct entries {
-	struct entry *e;
-	size_t n, room;
-};
-
-struct store {
-	struct space space;
-	struct store_config cfg;
-	uint8_t secret[16];
-	struct paste_btree *tree;	/* NULL: none */
-	struct paste_wal *log;
-	uint64_t seq;			/* of the last write */
-	uint64_t committed;		/* and of the last that is durable */
-	uint64_t bound;			/* seq does not exceed it */
-	bool dirty;			/* a commit has something to do */
-	struct entries superseded;	/* to be deleted after the commit */
-	struct entries removed;		/* deleted, to be freed after the commit */
-	size_t late;			/* of these: deleted after the commit of their successors */
-	bool *in_log;			/* by buffer */
-	struct store_value *reading[READ_BUCKETS];	/* by line */
-	struct store_write *writes;	/* all there are */
-	struct store_write *idle;	/* of these, to be used again */
-	struct store_value *unused;
-	struct store_stats stats;
-};
 
 struct store_write {
 	struct store *st;
@@ -475,8 +422,7 @@ int store_add(struct store_write *w, const void *data, size_t len)
 	return err;
 }
 
-/* Raise the bound, durably, before it is exceeded. */
-static int raise_bound(struct store *st)
+int store_raise_bound(struct store *st)
 {
 	uint64_t bound = st->seq + st->cfg.bound_step;
 	int err = paste_btree_put(st->tree, BOUND, bound, NULL);
@@ -525,7 +471,7 @@ int store_put(struct store_write *w, const void *key, size_t len, bool *created)
 	struct found f;
 	int err;
 
-	err = st->seq == st->bound ? raise_bound(st) : 0;
+	err = st->seq == st->bound ? store_raise_bound(st) : 0;
 	find(st, key, len, &f);
 	if (!err)
 		err = insert(st, w, &f);
@@ -752,141 +698,7 @@ uint32_t store_used(const struct store *st, uint32_t *out, uint32_t n)
 	return st->space.used;
 }
 
-/* ------------------------------------------------------------------- recovery */
-
-/* An entry and its record, while they are judged. */
-struct candidate {
-	struct entry e;
-	struct record r;
-	bool whole;
-};
-
-struct recovery {
-	struct store *st;
-	struct candidate *c;
-	size_t n, room;
-	uint64_t durable;	/* D */
-	uint64_t budget;	/* bytes of values that there can still be */
-};
-
-static int note_entry(uint64_t number, uint64_t ref, void *ctx)
-{
-	struct recovery *v = ctx;
-	struct candidate *c;
-
-	if (number == BOUND) {
-		v->st->seq = ref;
-		return ref > BOUND_MAX ? -EBADMSG : 0;
-	}
-	if (v->n == v->room) {
-		size_t room = v->room ? 2 * v->room : 1024;
-
-		c = realloc(v->c, room * sizeof(*c));
-		if (!c)
-			return -ENOMEM;
-		v->c = c;
-		v->room = room;
-	}
-	c = &v->c[v->n++];
-	c->e = (struct entry) { number, ref };
-	c->whole = record_check(&v->st->space, ref, &c->r, &v->budget);
-	if (c->whole && c->r.committed > v->durable)
-		v->durable = c->r.committed;
-	return 0;
-}
-
-/* How far a record's seq is above D, from what the entry has of it. */
-static int32_t above(const struct recovery *v, uint64_t ref)
-{
-	return (uint32_t)ref - (uint32_t)v->durable;
-}
-
-/* No write had that seq. */
-static bool is_beyond(const struct recovery *v, uint64_t ref)
-{
-	return v->st->seq < v->durable || (uint32_t)above(v, ref) > v->st->seq - v->durable;
-}
-
-/* Step 3. */
-static int judge(struct recovery *v)
-{
-	struct store *st = v->st;
-
-	for (size_t i = 0; i < v->n; i++) {
-		struct candidate *c = &v->c[i];
-		uint32_t line = record_line(c->e.ref);
-
-		if (above(v, c->e.ref) <= 0 || is_beyond(v, c->e.ref)) {
-			if (!c->whole)
-				return -EBADMSG;
-		} else if (!c->whole || !record_check_value(&st->space, line)) {
-			c->whole = false;
-			continue;
-		}
-		if (c->r.seq > st->seq || c->e.number % 256 >= PROBES ||
-		    HASH(st->cfg.hash(st->secret, c->r.key, c->r.key_len)) != HASH(c->e.number))
-			return -EBADMSG;
-	}
-	return 0;
-}
-
-/* Of the versions of a key only the last stays whole. Those of one hash are neighbours. */
-static void choose_versions(struct recovery *v)
-{
-	for (size_t i = 0; i < v->n; i++) {
-		struct candidate *a = &v->c[i];
-
-		for (size_t j = i + 1; a->whole && j < v->n &&
-		     HASH(v->c[j].e.number) == HASH(a->e.number); j++) {
-			struct candidate *b = &v->c[j];
-
-			if (!b->whole || a->r.key_len != b->r.key_len ||
-			    memcmp(a->r.key, b->r.key, a->r.key_len))
-				continue;
-			if (a->r.seq < b->r.seq)
-				a->whole = false;
-			else
-				b->whole = false;
-		}
-	}
-}
-
-static int adopt(struct recovery *v)
-{
-	struct store *st = v->st;
-
-	for (size_t i = 0; i < v->n; i++) {
-		if (!v->c[i].whole)
-			continue;
-		if (!record_found(&st->space, record_line(v->c[i].e.ref)))
-			return -EBADMSG;
-		st->stats.keys++;
-	}
-	for (size_t i = 0; i < v->n; i++) {
-		if (!v->c[i].whole)
-			paste_btree_delete(st->tree, v->c[i].e.number, NULL);
-	}
-	st->committed = st->seq;
-	return raise_bound(st);
-}
-
-static int recover_values(struct store *st)
-{
-	struct recovery v = {
-		.st = st,
-		.budget = (uint64_t)st->space.num * SPACE_BUF,
-	};
-	int err = paste_btree_scan(st->tree, 0, UINT64_MAX, note_entry, &v);
-
-	if (!err)
-		err = judge(&v);
-	if (!err) {
-		choose_versions(&v);
-		err = adopt(&v);
-	}
-	free(v.c);
-	return err;
-}
+/* -------------------------------------------------------------------- opening */
 
 static int note_message(const struct paste_wal_message *m, void *ctx)
 {
@@ -985,7 +797,7 @@ int store_open(struct paste_region *region, const struct store_config *cfg, stru
 	if (err)
 		goto fail;
 	*part = "its values";
-	err = st->tree ? recover_values(st) : 0;
+	err = st->tree ? store_recover_values(st) : 0;
 	if (err)
 		goto fail;
 	space_set_owner(&st->space, NULL, NULL);

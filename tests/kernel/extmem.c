@@ -156,8 +156,23 @@ static void outlives(void)
 	munmap(mem, SIZE);
 }
 
+/* KiB that count as locked by this process: a refused port must leave none. */
+static unsigned long locked(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	unsigned long kib = ~0UL;
+	char line[128];
+
+	t_must(f);
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "VmLck: %lu", &kib);
+	fclose(f);
+	return kib;
+}
+
 static void bad_memory(void)
 {
+	unsigned long before = locked();
 	char *mem = supply("memfd", SIZE), *twice;
 	struct port p, other;
 	struct request r;
@@ -209,9 +224,13 @@ static void bad_memory(void)
 	prepare(&r, twice, SIZE);
 	refused(&r, EINVAL, "the same pages twice");
 
+	t_note("nothing stays locked");
+	t_eq(locked(), before);
+
 	t_note("another port's");
 	prepare(&r, twice, SIZE / 2);
 	t_must(!try_open(&p, &r));
+	t_true(locked() > before);
 	prepare(&r, twice + SIZE / 2, SIZE / 2);
 	t_fails(EBUSY, port_open_with(&other, "stack:1", NULL, &r));
 	t_eq(r.ext.nro_opt.nro_status, EBUSY);
@@ -243,6 +262,7 @@ static void bad_memory(void)
 	if (!access("/sys/class/net/eth0", F_OK))
 		t_eq(paste_attach(p.fd, "stack:eth0"), -EFAULT);
 	port_close(&p);
+	t_eq(locked(), before);
 	close(fd);
 }
 

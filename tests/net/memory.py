@@ -1,5 +1,7 @@
 """Ports in memory the application supplies: whatever its kind, streams are exact and in place, and all buffers come back."""
 
+import contextlib
+
 import t
 
 
@@ -43,13 +45,43 @@ def test_memfd():
     serves("memfd")
 
 
-def test_file():
-    """A file on tmpfs."""
-    t.guest().sh("mkdir -p /tmp/region && mount -t tmpfs none /tmp/region")
+@contextlib.contextmanager
+def mounted(what):
+    """At /tmp/region."""
+    t.guest().sh("mkdir -p /tmp/region && mount %s /tmp/region" % what)
     try:
-        serves("/tmp/region/file")
+        yield
     finally:
         t.guest().sh("umount /tmp/region")
+
+
+def test_file():
+    """A file on tmpfs."""
+    with mounted("-t tmpfs none"):
+        serves("/tmp/region/file")
+
+
+def test_shrinking_file():
+    """A file on tmpfs that gets a hole, and then loses everything, under a port and its NIC: the port keeps its pages."""
+    guest = t.guest()
+    with mounted("-t tmpfs none"):
+        with t.Server(memory="/tmp/region/file") as server:
+            t.exchange(2, t.MEGABYTE)
+            before = server.counters()["buf_user"]
+            for shrink in "fallocate -p -o 20M -l 60M", "truncate -s 0":
+                guest.sh("%s /tmp/region/file" % shrink)
+                t.exchange(4, 4 * t.MEGABYTE)
+                settled(server)
+            t.eq(server.counters()["buf_user"], before, "buffers of the application")
+        guest.sh("test $(stat -c %s /tmp/region/file) = 0")
+
+
+def test_file_of_another():
+    """A file that a port has is refused to a second one, of another process, and the first one goes on."""
+    with mounted("-t tmpfs none"), t.Server(memory="/tmp/region/file", attach=None):
+        second = t.Process(["tests/kernel/server", "--port", "stack:1", "--memory", "/tmp/region/file"])
+        t.true(second.wait(20) != 0, "a second port in the same file was opened")
+        t.exchange(2, t.MEGABYTE)
 
 
 def test_thp():
@@ -121,22 +153,37 @@ def test_device_dax_large_pages():
     copies("/dev/dax0.0")
 
 
-# [pmem=512M]
-def test_file_on_dax():
-    """A file on a DAX mount, which cannot be pinned for a NIC: copied, and no NIC; it can be truncated afterwards."""
+def file_on_dax(make):
+    """Copied, and no NIC. Who shortens the file or punches a hole waits for the port, and may give up; then it works."""
     t.announce("in memory no NIC may write to")
     guest = t.guest()
     guest.sh("""
-        modprobe -a libnvdimm nfit nd_pmem ext4
+        modprobe -a libnvdimm nfit nd_pmem
         ndctl destroy-namespace -f all > /dev/null 2>&1
         ndctl create-namespace -m fsdax > /dev/null
-        mkfs.ext4 -q -b 4096 /dev/pmem0 && mkdir -p /tmp/dax && mount -o dax=always /dev/pmem0 /tmp/dax
-        """, timeout=60)
-    try:
-        copies("/tmp/dax/region")
-        guest.sh("truncate -s 0 /tmp/dax/region")
-    finally:
-        guest.sh("umount /tmp/dax")
+        """ + make, timeout=60)
+    with mounted("-o dax=always /dev/pmem0"):
+        path = "/tmp/region/file"
+        copies(path)
+        guest.sh("truncate -s 0 " + path)
+        with t.Server(memory=path, attach=None) as server:
+            for shrink in "truncate -s 0", "fallocate -p -o 20M -l 60M":
+                t.eq(guest.status("timeout", "-k", "1", "2", *shrink.split(), path)[0], 124, "status of %s in use" % shrink)
+            t.exchange(2, t.MEGABYTE)
+            settled(server)
+        guest.sh("truncate -s 0 " + path)
+
+
+# [pmem=512M]
+def test_file_on_ext4_dax():
+    """A file on a DAX mount of ext4, which cannot be pinned for a NIC: copied, and no NIC; nobody shortens it in use."""
+    file_on_dax("modprobe ext4; mkfs.ext4 -q -b 4096 /dev/pmem0")
+
+
+# [pmem=512M]
+def test_file_on_xfs_dax():
+    """The same on xfs."""
+    file_on_dax("modprobe xfs; mkfs.xfs -q -f -m reflink=0 /dev/pmem0")
 
 
 t.main()

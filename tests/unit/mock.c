@@ -91,6 +91,18 @@ static void answer_legacy(struct nmreq *req)
 	req->nr_arg2 = mock.mem_id;
 }
 
+static void answer_options(struct nmreq_header *hdr)
+{
+	struct nmreq_opt_extmem *ext = (void *)nmreq_find_option(hdr, NETMAP_REQ_OPT_EXTMEM);
+	struct nmreq_opt_pst_keep *keep = (void *)nmreq_find_option(hdr, NETMAP_REQ_OPT_PST_KEEP);
+
+	if (ext)
+		ext->nro_info.nr_buf_pool_offset = mock.buf_ofs;
+	mock.nkept = keep ? keep->nro_count : 0;
+	if (mock.nkept && mock.nkept <= 4)
+		memcpy(mock.kept, (void *)(uintptr_t)keep->nro_indexes, 4 * mock.nkept);
+}
+
 static void answer_control(struct nmreq_header *hdr)
 {
 	void *body = (void *)(uintptr_t)hdr->nr_body;
@@ -99,6 +111,7 @@ static void answer_control(struct nmreq_header *hdr)
 	case NETMAP_REQ_REGISTER: {
 		struct nmreq_register *reg = body;
 
+		answer_options(hdr);
 		lay_out(reg->nr_mode, reg->nr_ringid, reg->nr_flags,
 			reg->nr_extra_bufs);
 		reg->nr_offset = IF_OFS;

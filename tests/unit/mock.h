@@ -31,6 +31,7 @@ struct mock {
 	uint32_t tx_rings, rx_rings;
 	uint16_t mem_id;
 	const void *extmem;	/* lay the region out there */
+	uint64_t buf_ofs;	/* what supplied memory's buffers are said to begin at */
 
 	/* what happened */
 	int devices;		/* open descriptors of the device */
@@ -38,6 +39,7 @@ struct mock {
 	int requests;
 	unsigned long cmd;	/* of the last request */
 	struct nmreq_header hdr;
+	uint32_t kept[4], nkept;	/* of NETMAP_REQ_OPT_PST_KEEP */
 	union {
 		struct nmreq_register reg;
 		struct nmreq_vale_attach attach;

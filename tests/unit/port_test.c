@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include <libnetmap.h>
+#include <paste_region.h>
 
 #include "mock.h"
 
@@ -213,6 +214,54 @@ static void extmem(void **state)
 	nmport_close(d);
 }
 
+/* A port in a region: its memory, its pools, its kept buffers; elsewhere is refused. */
+static void region_port(void **state)
+{
+	static char memory[1 << 20] __attribute__((aligned(4096)));
+	static const struct paste_region_layout layout = {
+		.log_size = 4096, .tree_size = 4096, .if_num = 3, .ring_num = 5, .replace = true,
+	};
+	struct nmreq_pools_info *pools;
+	struct paste_region *r;
+	struct nmport_d *d;
+	size_t len;
+
+	(void)state;
+	assert_int_equal(paste_region_format(memory, sizeof(memory), &layout), 0);
+	assert_int_equal(paste_region_attach(memory, sizeof(memory), &r), 0);
+	assert_int_equal(paste_region_keep(r, 9), 0);
+	assert_int_equal(paste_region_keep(r, 7), 0);
+	mock.extmem = paste_region_packet(r, &len);
+	mock.buf_ofs = paste_region_info(r)->buf_ofs;
+
+	d = nmport_prepare("stack:0");
+	d->reg.nr_extra_bufs = 2;
+	assert_int_equal(paste_region_open_port(r, d), 0);
+	assert_ptr_equal(d->mem->mem, mock.extmem);
+	pools = nmport_extmem_getinfo(d);
+	assert_int_equal(pools->nr_memsize, len);
+	assert_int_equal(pools->nr_if_pool_objtotal, 3);
+	assert_int_equal(pools->nr_if_pool_objsize, paste_region_info(r)->if_size);
+	assert_int_equal(pools->nr_ring_pool_objtotal, 5);
+	assert_int_equal(pools->nr_ring_pool_objsize, paste_region_info(r)->ring_size);
+	assert_int_equal(mock.nkept, 2);
+	assert_int_equal(mock.kept[0], 7);
+	assert_int_equal(mock.kept[1], 9);
+	assert_null(nmreq_find_option(&d->hdr, NETMAP_REQ_OPT_PST_KEEP));
+	nmport_close(d);
+
+	d = nmport_prepare("stack:0");
+	mock.buf_ofs += 4096;
+	assert_int_equal(paste_region_open_port(r, d), -EINVAL);
+	assert_false(d->register_done);
+	nmport_close(d);
+	d = nmport_prepare("stack:0");
+	mock.ioctl_err = EBUSY;
+	assert_int_equal(paste_region_open_port(r, d), -EBUSY);
+	nmport_close(d);
+	paste_region_close(r);
+}
+
 static void inject(void **state)
 {
 	struct nmport_d *d = nmport_open("stack:0");
@@ -301,7 +350,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(open_close), T(rings_bound), T(open__each_step_fails),
 		T(steps_and_undos), T(register__failure_restores),
-		T(one_mapping_per_region), T(extmem), T(inject),
+		T(one_mapping_per_region), T(extmem), T(region_port), T(inject),
 		T(open__each_allocation_fails),
 	};
 

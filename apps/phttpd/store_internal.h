@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* store_internal.h - what store.c and store_recover.c share */
+#ifndef PHTTPD_STORE_INTERNAL_H
+#define PHTTPD_STORE_INTERNAL_H
+
+#include <paste_btree.h>
+#include <paste_wal.h>
+
+#include "store.h"
+
+#define PROBES		255	/* entries with one hash */
+#define HASH(number)	((number) & ~255ull)
+#define BOUND		UINT64_MAX	/* the number of the entry that has the bound */
+#define BOUND_MAX	(UINT64_MAX >> 1)
+#define READ_BUCKETS	256	/* a power of two */
+
+/* An entry of the tree. */
+struct entry {
+	uint64_t number;
+	uint64_t ref;
+};
+
+struct entries {
+	struct entry *e;
+	size_t n, room;
+};
+
+struct store {
+	struct space space;
+	struct store_config cfg;
+	uint8_t secret[16];
+	struct paste_btree *tree;	/* NULL: none */
+	struct paste_wal *log;
+	uint64_t seq;			/* of the last write */
+	uint64_t committed;		/* and of the last that is durable */
+	uint64_t bound;			/* seq does not exceed it */
+	bool dirty;			/* a commit has something to do */
+	struct entries superseded;	/* to be deleted after the commit */
+	struct entries removed;		/* deleted, to be freed after the commit */
+	size_t late;			/* of these: deleted after the commit of their successors */
+	bool *in_log;			/* by buffer */
+	struct store_value *reading[READ_BUCKETS];	/* by line */
+	struct store_write *writes;	/* all there are */
+	struct store_write *idle;	/* of these, to be used again */
+	struct store_value *unused;
+	struct store_stats stats;
+};
+
+/* Raise the bound, durably, before it is exceeded. */
+int store_raise_bound(struct store *st);
+
+/*
+ * Find what the tree has, drop what a crash has left in part, count what is in use; all of it
+ * durable when this returns.
+ * Errors: -EBADMSG damaged, -ENOMEM; those of paste_btree_put().
+ */
+int store_recover_values(struct store *st);
+
+#endif /* PHTTPD_STORE_INTERNAL_H */
