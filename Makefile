@@ -17,7 +17,7 @@ all: guest $(if $(wildcard $(KDIR)),module)
 guest:
 	$(MAKE) -C lib
 	for d in $(PROGRAMS); do $(MAKE) -C $$d || exit; done
-	if [ -e tests/kernel/Makefile ]; then $(MAKE) -C tests/kernel; fi
+	for d in tests/kernel tests/fuzz; do [ ! -e $$d/Makefile ] || $(MAKE) -C $$d || exit; done
 
 module:
 	$(MAKE) -C kernel KDIR=$(KDIR) modules
