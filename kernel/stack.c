@@ -318,7 +318,7 @@ int pst_stack_add(struct pst_port *port, struct pst_ring *ring, struct sock *sk,
 	ps->lport = inet_sk(ps->sk)->inet_sport;
 	err = pst_nic_steer(port, ps->lport);
 	if (err)
-		goto err_put;
+		goto err_release;
 	err = adopt(ps);
 	if (err)
 		goto err_unsteer;
@@ -329,6 +329,8 @@ int pst_stack_add(struct pst_port *port, struct pst_ring *ring, struct sock *sk,
 
 err_unsteer:
 	pst_nic_unsteer(port, ps->lport);
+err_release:
+	xa_release(&port->socks, fd);
 err_put:
 	pst_sock_put(ps);
 	return err;
