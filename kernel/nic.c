@@ -431,7 +431,10 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	err = open_queues(nic);
 	if (err)
 		goto err_queues;
-	if (pst_batch_hook(nic))
+	err = pst_batch_hook(nic);
+	if (err == -ENOMEM)
+		goto err_queues;
+	if (err)
 		netdev_info(dev, "paste: no egress hook, packets leave one by one\n");
 	enlist(nic);
 	/* Gone before the notifier could find it? */

@@ -319,7 +319,7 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 	ps->lport = inet_sk(ps->sk)->inet_sport;
 	err = pst_nic_steer(port, ps->lport);
 	if (err)
-		goto err_put;
+		goto err_release;
 	err = adopt(ps);
 	if (err)
 		goto err_unsteer;
@@ -330,6 +330,8 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 
 err_unsteer:
 	pst_nic_unsteer(port, ps->lport);
+err_release:
+	xa_release(&port->socks, fd);
 err_put:
 	pst_sock_put(ps);
 	return err;

@@ -26,6 +26,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -96,6 +97,19 @@ static void wait_for(const char *path)
 		usleep(5000);
 }
 
+/* A kernel without modules says so to modprobe with files of its own, which the image has not. */
+static void show_builtin(void)
+{
+	char path[128];
+	struct utsname name;
+
+	if (access("/builtin", F_OK))
+		return;
+	uname(&name);
+	snprintf(path, sizeof(path), "/root/lib/modules/%s", name.release);
+	mount_or_fail("/builtin", path, NULL, MS_BIND, NULL);
+}
+
 static void enter_root(void)
 {
 	wait_for("/dev/vda");
@@ -105,6 +119,7 @@ static void enter_root(void)
 	mkdir("/changes/work", 0755);
 	mount_or_fail("overlay", "/root", "overlay", 0, "lowerdir=/image,upperdir=/changes/upper,workdir=/changes/work");
 	mount_or_fail("/paste", "/root/paste", NULL, MS_BIND, NULL);
+	show_builtin();
 	mount_or_fail("/dev", "/root/dev", NULL, MS_MOVE, NULL);
 	if (chdir("/root") || mount(".", "/", NULL, MS_MOVE, NULL) || chroot("."))
 		fail("entering the root");

@@ -30,9 +30,14 @@ MODULE = "paste/kernel/paste.ko"
 COMMAND_LINE = ("console=ttyS0 nokaslr loglevel=4 panic=-1 oops=panic softlockup_panic=1 sysrq_always_enabled=1"
                 " tsc=reliable no_timer_check")
 NIC = "virtio-net-pci,iommu_platform=on,disable-legacy=on,guest_tso4=off,guest_tso6=off,guest_ufo=off,guest_ecn=off"
-# A report of the kernel after boot makes a run fail, whatever its command says.
-REPORTS = (b"cut here", b"BUG: ", b"Kernel panic", b"Oops", b"general protection fault", b"soft lockup",
-           b"rcu: INFO", b"possible circular locking", b"unregister_netdevice: waiting")
+# The checked kernel (lab/checked) does everything so many times slower, and its checks need memory of their own.
+DEBUG_SLOWER = 5
+DEBUG_COMMAND_LINE = "watchdog_thresh=60 sysctl.kernel.hung_task_timeout_secs=300"
+DEBUG_MEMORY = "2G"
+MEMORY = "1G"
+# A report of the kernel after boot makes a run fail, whatever its command says. Those of lockdep and RCU begin with WARNING.
+REPORTS = (b"cut here", b"WARNING: ", b"BUG: ", b"Kernel panic", b"Oops", b"general protection fault", b"soft lockup",
+           b"rcu: INFO", b"INFO: task", b"INFO: trying to register", b"unregister_netdevice: waiting")
 CLONE_NEWNET = 0x40000000
 PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None, use_errno=True)
@@ -50,20 +55,22 @@ def die_with_parent():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
-def build(series):
-    """Builds for a kernel; returns the cache entry and the output directory."""
-    if subprocess.run([os.path.join(LAB, "build"), "--kernel", series]).returncode:
+def build(series, debug=False):
+    """Builds for a kernel; returns the cache entry, the output directory and the kernel."""
+    if subprocess.run([os.path.join(LAB, "build"), *(["--debug"] if debug else ["--kernel", series])]).returncode:
         raise LabError("the build failed")
-    out = os.path.join(LAB, "out", series)
-    with open(os.path.join(out, "entry")) as f:
-        return f.read().strip(), out
+    out = os.path.join(LAB, "out", "checked" if debug else series)
+    with open(os.path.join(out, "entry")) as entry, open(os.path.join(out, "boot")) as boot:
+        return entry.read().strip(), out, os.path.join(boot.read().strip(), "kernel")
 
 
 def add_machine_options(parser):
     """What every command that boots a guest can be told about it; VM() takes the result."""
     parser.add_argument("--kernel", default=SERIES[0], choices=SERIES, help="kernel series (default: %(default)s)")
+    parser.add_argument("--debug", action="store_true", help="the checked kernel: %s with KASAN, lockdep, kmemleak and more,"
+                        " built from source when first asked for (lab/checked)" % SERIES[0])
     parser.add_argument("--cpus", type=int, default=1, metavar="N", help="virtual CPUs (default: 1)")
-    parser.add_argument("--mem", default="1G", metavar="SIZE", help="memory (default: 1G)")
+    parser.add_argument("--mem", metavar="SIZE", help="memory (default: %s, with --debug %s)" % (MEMORY, DEBUG_MEMORY))
     parser.add_argument("--nics", type=int, default=1, metavar="N", help="NICs, each on a tap (default: 1)")
     parser.add_argument("--queues", type=int, default=1, metavar="N",
                         help="queue pairs of each NIC; XDP wants two for each CPU when more than one (default: 1)")
@@ -168,13 +175,16 @@ class VM:
 
     def __init__(self, options, emulate=False):
         self.options = options
+        if options.debug and options.kernel != SERIES[0]:
+            raise LabError("the checked kernel is of series " + SERIES[0])
+        self.slower = DEBUG_SLOWER if options.debug else 1
+        self.memory = options.mem or (DEBUG_MEMORY if options.debug else MEMORY)
         self.start_directory = os.getcwd()
         self.pmem_directory = os.path.abspath(options.pmem_dir) if options.pmem_dir else ""
-        self.entry, self.out = build(options.kernel)
+        self.entry, self.out, self.kernel = build(options.kernel, options.debug)
         if not options.no_module and not os.path.exists(os.path.join(self.out, MODULE)):
             raise LabError("no %s for kernel %s: the sources here do not build one (see lab/build);"
                            " --no-module does without" % (MODULE, options.kernel))
-        self.kernel = os.path.join(self.entry, "tree/kernels", options.kernel, "kernel")
         self.kvm = not emulate and kvm_works(self.kernel, os.path.dirname(self.entry))
         runs = os.path.join(LAB, "out", "runs")
         self.directory = os.path.join(runs, "%s-%d" % (time.strftime("%m%d-%H%M%S"), os.getpid()))
@@ -193,13 +203,14 @@ class VM:
 
     def qemu_command(self):
         o = self.options
-        machine, memory = "q35", o.mem
+        machine, memory = "q35", self.memory
         if o.pmem:
-            machine, memory = "q35,nvdimm=on", "%s,slots=%d,maxmem=%d" % (o.mem, len(o.pmem), size(o.mem) + sum(o.pmem))
+            machine = "q35,nvdimm=on"
+            memory += ",slots=%d,maxmem=%d" % (len(o.pmem), size(memory) + sum(o.pmem))
         command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                    "-machine", machine, "-m", memory, "-smp", str(o.cpus),
                    "-kernel", self.kernel, "-initrd", os.path.join(self.out, "initrd"),
-                   "-append", " ".join([COMMAND_LINE, *o.append]),
+                   "-append", " ".join([COMMAND_LINE, *([DEBUG_COMMAND_LINE] if o.debug else []), *o.append]),
                    "-drive", "if=none,id=root,format=raw,readonly=on,file=" + quoted(os.path.join(self.entry, "root.ext4")),
                    "-device", "virtio-blk-pci,drive=root",
                    "-device", "virtio-serial-pci", "-chardev", "socket,id=agent,path=agent,server=on,wait=off",
@@ -224,7 +235,7 @@ class VM:
         """Starts QEMU and waits for the agent; a boot that dies or hangs is tried again."""
         for attempt in range(1, BOOT_ATTEMPTS + 1):
             try:
-                await asyncio.wait_for(self.boot_once(), BOOT_SECONDS)
+                await asyncio.wait_for(self.boot_once(), BOOT_SECONDS * self.slower)
                 return
             except (asyncio.TimeoutError, asyncio.IncompleteReadError, OSError) as error:
                 self.kill_qemu()
@@ -350,9 +361,9 @@ class VM:
 
     async def must_run(self, script, what):
         try:
-            status = await asyncio.wait_for(self.run(["sh", "-c", "exec " + script]), PREPARE_SECONDS)
+            status = await asyncio.wait_for(self.run(["sh", "-c", "exec " + script]), PREPARE_SECONDS * self.slower)
         except asyncio.TimeoutError:
-            raise LabError("loading %s took more than %d s" % (what, PREPARE_SECONDS)) from None
+            raise LabError("loading %s took more than %d s" % (what, PREPARE_SECONDS * self.slower)) from None
         if status:
             raise LabError(what + " could not be loaded")
 

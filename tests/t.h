@@ -100,6 +100,28 @@ static void t_fail(const char *file, int line, const char *fmt, ...)
 
 #define t_skip(...)	do { printf(__VA_ARGS__); putchar('\n'); exit(77); } while (0)
 
+/*
+ * The kernel log will have a complaint that matches @pattern (Python's regular expressions);
+ * without this it fails the test, with it its absence does.
+ */
+__attribute__((unused))
+static void t_announce(const char *pattern)
+{
+	printf("announced: %s\n", pattern);
+	fflush(stdout);
+}
+
+/* By how much a wait is longer than on an ordinary kernel: the checked one is slow. */
+__attribute__((unused))
+static unsigned int t_slower(void)
+{
+	static unsigned int factor;
+
+	if (!factor)
+		factor = access("/sys/kernel/debug/kmemleak", F_OK) ? 1 : 5;
+	return factor;
+}
+
 __attribute__((unused))
 static int t_end(void)
 {

@@ -26,7 +26,7 @@
 #include "links.h"
 
 #define STEP_MAX	300
-#define EPOCH_MS	30000	/* a player that is not through by then is killed */
+#define EPOCH_MS	(30000 * t_slower())	/* a player that is not through by then is killed */
 
 struct player fz;
 struct told *told;
@@ -184,7 +184,7 @@ static void witness_forget(void)
 static void witness_look(struct rnd *r)
 {
 	struct pst_port_counters c;
-	uint64_t end = now_ms() + 10000;
+	uint64_t end = now_ms() + 10000 * t_slower();
 	char text[3000], back[sizeof(text)];
 	uint16_t n = (uint16_t)(1 + below(r, sizeof(text)));
 
@@ -233,7 +233,7 @@ static int references(void)
 
 static void nobody_has_the_module(void)
 {
-	uint64_t end = now_ms() + 15000;
+	uint64_t end = now_ms() + 15000 * t_slower();
 
 	while (references() != 0 && now_ms() < end)
 		usleep(20000);
@@ -302,7 +302,7 @@ static void attend(pid_t player, uint64_t epoch)
 		if (now > start + limit && strcmp(told->name, "the end")) {
 			end = "killed";
 			kill(player, SIGKILL);
-		} else if (now > start + EPOCH_MS + 60000) {
+		} else if (now > start + EPOCH_MS + 60000 * t_slower()) {
 			T_FAIL("the player hangs in step %u, %s", told->step, told->name);
 			tell_stacks();
 			kill(player, SIGKILL);
@@ -315,7 +315,7 @@ static void attend(pid_t player, uint64_t epoch)
 	if (WIFSIGNALED(status) && WTERMSIG(status) != SIGKILL)
 		T_FAIL("the player died of signal %d in step %u, %s", WTERMSIG(status), told->step,
 		       told->name);
-	if (!reap(player, 20000)) {
+	if (!reap(player, 20000 * t_slower())) {
 		T_FAIL("processes cannot be killed; step %u, %s", told->step, told->name);
 		tell_stacks();
 	}

@@ -779,7 +779,7 @@ static bool balanced(const struct handle *h, char *why, size_t size)
  */
 void play_balance(void)
 {
-	uint64_t end = now_ms() + 30000;
+	uint64_t end = now_ms() + 30000 * t_slower();
 	char why[256] = "";
 
 	for (uint32_t i = 0; i < HANDLES; i++) {

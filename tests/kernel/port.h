@@ -163,10 +163,10 @@ static inline uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
-/* The first RX slot, waiting for it at most @ms; NULL if none comes. */
+/* The first RX slot, waiting for it at most @ms (of an ordinary kernel); NULL if none comes. */
 static inline struct netmap_slot *port_next(const struct port *p, int ms)
 {
-	uint64_t end = now_ms() + (uint64_t)ms;
+	uint64_t end = now_ms() + (uint64_t)ms * t_slower();
 
 	while (nm_ring_empty(p->rx)) {
 		struct pollfd pfd = { .fd = p->fd, .events = POLLIN };
@@ -283,7 +283,7 @@ static inline void port_pair(const struct port *p, int *server, int *peer)
 /* Reads exactly @n bytes of an ordinary socket within @ms; what came. */
 static inline size_t read_n(int s, void *buf, size_t n, int ms)
 {
-	uint64_t end = now_ms() + (uint64_t)ms;
+	uint64_t end = now_ms() + (uint64_t)ms * t_slower();
 	size_t got = 0;
 
 	while (got < n) {

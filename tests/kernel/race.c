@@ -154,8 +154,8 @@ int main(int argc, char **argv)
 	pthread_join(rewriter, NULL);
 	pthread_join(user, NULL);
 	printf("%llu syncs, %llu exchanges of the other port\n", (unsigned long long)syncs, (unsigned long long)exact);
-	t_le(100, exact);
-	t_le(1000, syncs);
+	t_le(100 / t_slower(), exact);
+	t_le(1000 / t_slower(), syncs);
 	sums("afterwards");
 	for (int i = 0; i < SOCKS; i++) {
 		close(sock[i]);

@@ -80,7 +80,7 @@ def test_interface():
     peer.start()
     fuzz = t.guest().start("tests/fuzz/fuzz", "--seed", seed, "--seconds", seconds)
     try:
-        deadline = time.monotonic() + seconds + 150
+        deadline = time.monotonic() + seconds + 150 * t.SLOWER
         while time.monotonic() < deadline:
             try:
                 print(fuzz.readline(120))

@@ -26,6 +26,9 @@ HOST, HOST6 = "10.77.0.1", "fd77::1"
 GUEST, GUEST6 = "10.77.0.2", "fd77::2"
 PORT = 7
 MEGABYTE = 1 << 20
+# On the checked kernel (tests/run --debug) everything may take so many times longer. The functions here that wait see to it.
+CHECKED = "PASTE_CHECKED" in os.environ
+SLOWER = vm.DEBUG_SLOWER if CHECKED else 1
 
 
 # ---- checks ----
@@ -61,7 +64,7 @@ def skip(why):
 
 def wait_for(condition, what, seconds=15):
     """Waits until the function returns something true, and returns that."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWER
     while True:
         value = condition()
         if value:
@@ -163,7 +166,7 @@ class Process:
         return True
 
     def readline(self, seconds=30):
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * SLOWER
         while b"\n" not in self.out:
             if not self.frame(deadline):
                 raise Failure("%s ended with status %d" % (" ".join(self.argv), self.status))
@@ -172,7 +175,7 @@ class Process:
 
     def wait(self, seconds=30):
         """Status of the command, whose further output is in .out and .err."""
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * SLOWER
         while self.frame(deadline):
             pass
         return self.status
@@ -324,7 +327,7 @@ def connect(address=GUEST, port=PORT, seconds=10, rcvbuf=0, sndbuf=0, bind=None,
     if bind:
         s.bind((bind, 0))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, nodelay)
-    s.settimeout(seconds)
+    s.settimeout(seconds * SLOWER)
     s.connect((address, port))
     return s
 
@@ -332,7 +335,7 @@ def connect(address=GUEST, port=PORT, seconds=10, rcvbuf=0, sndbuf=0, bind=None,
 def receive(s, n, seconds=20):
     """Exactly n bytes."""
     data = bytearray()
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWER
     while len(data) < n:
         s.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
@@ -348,7 +351,7 @@ def receive(s, n, seconds=20):
 def receive_all(s, seconds=30, limit=1 << 30):
     """Everything up to the end of stream."""
     data = bytearray()
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + seconds * SLOWER
     while len(data) < limit:
         s.settimeout(max(deadline - time.monotonic(), 0.001))
         try:
@@ -383,7 +386,7 @@ def same(received, sent, what="stream"):
 
 def echoed(s, data, seconds=20):
     """Sends and checks that the same comes back.  For what fits into socket buffers on the way."""
-    s.settimeout(seconds)
+    s.settimeout(seconds * SLOWER)
     s.sendall(data)
     same(receive(s, len(data), seconds), data)
 
@@ -458,7 +461,7 @@ def run_flows(flows, seconds=60, until=None, window=None):
     with selectors.DefaultSelector() as selector:
         for flow in flows:
             selector.register(flow.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, flow)
-        deadline = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds * SLOWER
         while not all(flow.done or flow.paused for flow in flows) and not (until and until()):
             if time.monotonic() > deadline:
                 stuck = ["%d of %d bytes back, %d sent" % (f.got, f.total, f.sent) for f in flows if not f.done]
