@@ -2,7 +2,7 @@
 #
 #   make            library, tools and, where kernel headers are, the module
 #   make install    all of it, below PREFIX (DESTDIR is honoured)
-#   make test       everything is proven; make check: what needs no VM
+#   make test       everything is proven; make check: what needs no VM; make soak: for hours
 #   make demo       PASTE at work, in a VM, with numbers; make bench: more of them
 PREFIX	?= /usr/local
 KDIR	?= /lib/modules/$(shell uname -r)/build
@@ -17,7 +17,7 @@ all: guest $(if $(wildcard $(KDIR)),module)
 guest:
 	$(MAKE) -C lib
 	for d in $(PROGRAMS); do $(MAKE) -C $$d || exit; done
-	if [ -e tests/kernel/Makefile ]; then $(MAKE) -C tests/kernel; fi
+	for d in tests/kernel tests/fuzz; do [ ! -e $$d/Makefile ] || $(MAKE) -C $$d || exit; done
 
 module:
 	$(MAKE) -C kernel KDIR=$(KDIR) modules
@@ -45,6 +45,9 @@ check:
 test:
 	tests/all
 
+soak:
+	tests/soak
+
 # Table, CSV files and plot in bench/out; see bench/run --help.
 demo:
 	bench/run demo
@@ -57,4 +60,4 @@ clean:
 	for d in lib $(PROGRAMS) tests/unit tests/abi tests/crash; do $(MAKE) -C $$d clean; done
 	rm -rf lab/out bench/out
 
-.PHONY: all guest module install check test demo bench clean
+.PHONY: all guest module install check test soak demo bench clean

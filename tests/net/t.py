@@ -80,6 +80,24 @@ def announce(pattern):
         f.write(pattern + "\n")
 
 
+def seed():
+    """Another one each time, unless tests/run was told one; it is in the test's output."""
+    value = int(os.environ.get("PASTE_TEST_SEED") or str(random.SystemRandom().randrange(1 << 32)), 0)
+    print("seed %#x" % value, flush=True)
+    return value
+
+
+def seconds():
+    """How long a test is to run that has the option seconds=."""
+    return int(os.environ["PASTE_TEST_SECONDS"])
+
+
+def tolerate(pattern):
+    """The kernel log may have complaints that match, and may have none."""
+    with open(os.path.join(os.environ["PASTE_TEST_DIR"], "tolerated"), "a") as f:
+        f.write(pattern + "\n")
+
+
 # ---- the guest ----
 
 class GuestDied(Failure):
