@@ -10,7 +10,7 @@ import plot
 import report
 import summary
 from messages import BenchError
-from points import BACKENDS, Point, fill_command, lab_options, load_command, schedule, server_command
+from points import BACKENDS, fill_command, lab_options, load_command, schedule, server_command
 from readings import figures, read_doorbells, read_last_line, read_load, read_port
 
 LOAD = """Running 1s test @ http://10.77.0.2:80/

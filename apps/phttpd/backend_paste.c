@@ -691,7 +691,7 @@ static int use_region(struct loop *l, struct nmreq_opt_pst_keep *keep, uint32_t 
 
 	if (s->num - s->limit < PORT_MIN) {
 		fprintf(stderr, "phttpd: %u buffers in the region are too few for a port: make it "
-			"one of %u\n", s->num, 2 * PORT_MIN);
+			"one of %d\n", s->num, 2 * PORT_MIN);
 		return -ENOSPC;
 	}
 	*list = calloc(used + 1, sizeof(**list));
@@ -751,7 +751,7 @@ static int open_port(struct loop *l)
 	char name[96];
 	int err = 0;
 
-	snprintf(name, sizeof(name), "stack:phttpd-%u@conf:rings=%u,slots=%u", l->w->id,
+	snprintf(name, sizeof(name), "stack:phttpd-%u@conf:rings=%u,slots=%d", l->w->id,
 		 opt->threads, RX_SLOTS);
 	pthread_mutex_lock(&turn);
 	l->port = nmport_prepare(name);
