@@ -56,7 +56,8 @@ uninstall:
 deb:
 	dpkg-checkbuilddeps -I
 	debian/rules clean
-	debian/rules binary DEBS=$(DEBS)
+	mkdir -p $(DEBS)
+	DEB_BUILD_OPTIONS=noautodbgsym debian/rules binary DEBS=$(DEBS)
 
 lint:
 	tests/lint
