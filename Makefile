@@ -1,43 +1,66 @@
 # PASTE.  `make demo` and `make test` set up all they need; see README.md.
 #
 #   make            library, tools and, where kernel headers are, the module
-#   make install    all of it, below PREFIX (DESTDIR is honoured)
-#   make test       everything is proven; make check: what needs no VM; make soak: for hours
+#   make install    all of it, below PREFIX (DESTDIR is honoured); make uninstall
+#   make deb        the same as Debian packages, for those who build with their own dpkg
+#   make test       everything is proven; make check: what needs no VM; make soak: for hours; make lint: the code checkers
 #   make demo       PASTE at work, in a VM, with numbers; make bench: more of them
+VERSION	:= 0.1
 PREFIX	?= /usr/local
 KDIR	?= /lib/modules/$(shell uname -r)/build
 INSTALL	?= install
+DEBS	?= $(CURDIR)/deb
 
 PROGRAMS := apps/echo apps/plog apps/proxy apps/pastectl apps/phttpd
 MAN	 := $(wildcard doc/man/*.[1-8])
+# Where the programs, the manual, udev and systemd look, below PREFIX.
+INSTALLED := bin/phttpd sbin/pastectl lib/udev/rules.d/60-paste.rules lib/sysusers.d/paste.conf \
+	     lib/systemd/system/paste@.service $(foreach m,$(MAN),share/man/man$(patsubst .%,%,$(suffix $m))/$(notdir $m))
 
-all: guest $(if $(wildcard $(KDIR)),module)
+all: user $(if $(wildcard $(KDIR)),module)
 
-# What runs in user space; `lab/build` makes it inside the lab's Debian tree.
-guest:
+user:
 	$(MAKE) -C lib
 	for d in $(PROGRAMS); do $(MAKE) -C $$d || exit; done
+
+# What the lab's guest needs; `lab/build` makes it inside the lab's Debian tree.
+guest: user
 	for d in tests/kernel tests/fuzz; do [ ! -e $$d/Makefile ] || $(MAKE) -C $$d || exit; done
 
 module:
 	$(MAKE) -C kernel KDIR=$(KDIR) modules
 
-install: all
-	$(INSTALL) -d $(DESTDIR)$(PREFIX)/include/net $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/sbin
-	$(INSTALL) -m 644 include/*.h $(DESTDIR)$(PREFIX)/include
-	$(INSTALL) -m 644 include/net/*.h $(DESTDIR)$(PREFIX)/include/net
-	$(INSTALL) -m 644 lib/libpaste.a $(DESTDIR)$(PREFIX)/lib
-	cp -P lib/libpaste.so lib/libpaste.so.* $(DESTDIR)$(PREFIX)/lib
-	$(INSTALL) apps/phttpd/phttpd $(DESTDIR)$(PREFIX)/bin
-	$(INSTALL) apps/pastectl/pastectl $(DESTDIR)$(PREFIX)/sbin
-	for m in $(MAN); do \
-		$(INSTALL) -D -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.}/$${m##*/} || exit; \
-	done
+install: all install-user
 	if [ -e kernel/paste.ko ]; then \
 		$(MAKE) -C kernel KDIR=$(KDIR) $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)) modules_install; \
 	else \
 		echo "no module: kernel headers are not at $(KDIR)"; \
 	fi
+
+install-user: user
+	$(MAKE) -C lib install PREFIX=$(PREFIX) VERSION=$(VERSION)
+	for f in $(INSTALLED); do $(INSTALL) -d $(DESTDIR)$(PREFIX)/$${f%/*} || exit; done
+	$(INSTALL) apps/phttpd/phttpd $(DESTDIR)$(PREFIX)/bin
+	$(INSTALL) apps/pastectl/pastectl $(DESTDIR)$(PREFIX)/sbin
+	$(INSTALL) -m 644 dist/60-paste.rules $(DESTDIR)$(PREFIX)/lib/udev/rules.d
+	$(INSTALL) -m 644 dist/paste.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/paste.conf
+	sed 's|@sbindir@|$(PREFIX)/sbin|' dist/paste@.service > $(DESTDIR)$(PREFIX)/lib/systemd/system/paste@.service
+	for m in $(MAN); do $(INSTALL) -m 644 $$m $(DESTDIR)$(PREFIX)/share/man/man$${m##*.} || exit; done
+
+uninstall:
+	$(MAKE) -C lib uninstall PREFIX=$(PREFIX)
+	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,$(INSTALLED))
+	rm -f $(DESTDIR)/lib/modules/*/updates/paste.ko*
+
+# Debian packages for this machine's release, in DEBS.
+deb:
+	dpkg-checkbuilddeps -I
+	debian/rules clean
+	mkdir -p $(DEBS)
+	DEB_BUILD_OPTIONS=noautodbgsym debian/rules binary DEBS=$(DEBS)
+
+lint:
+	tests/lint
 
 check:
 	tests/all --native
@@ -56,8 +79,11 @@ bench:
 	bench/run bench
 	bench/idle
 
-clean:
-	for d in lib $(PROGRAMS) tests/unit tests/abi tests/crash; do $(MAKE) -C $$d clean; done
-	rm -rf lab/out bench/out
+clean-user:
+	for d in lib $(PROGRAMS); do $(MAKE) -C $$d clean; done
 
-.PHONY: all guest module install check test soak demo bench clean
+clean: clean-user
+	for d in tests/unit tests/abi tests/crash; do $(MAKE) -C $$d clean; done
+	rm -rf lab/out bench/out $(DEBS)
+
+.PHONY: all user guest module install install-user uninstall deb lint check test soak demo bench clean-user clean

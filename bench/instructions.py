@@ -2,7 +2,6 @@
 
 import json
 import os
-import shlex
 import subprocess
 
 from messages import BenchError

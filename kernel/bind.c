@@ -237,7 +237,7 @@ int pst_file_bind(struct pst_file *pf, const char *name, struct nmreq_register *
 		pst_port_put(port);
 		return err;
 	}
-	smp_store_release(&pf->port, port);
+	smp_store_release(&pf->port, port);	/* rings before port: bound_port() */
 	return 0;
 }
 

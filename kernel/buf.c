@@ -71,9 +71,9 @@ static __always_inline bool idle(const struct pst_bufs *bufs, u32 idx)
 			return pst_extmem_idle(bufs->page[idx]);
 	}
 	last = page_ref_count(bufs->page[bufs->n - 1]);
-	smp_rmb();
+	smp_rmb();	/* while AF_XDP pins pages in order, the last is behind ... */
 	count = page_ref_count(bufs->page[idx]);
-	smp_rmb();
+	smp_rmb();	/* ... and the first is ahead of this one */
 	return count == last && count == page_ref_count(bufs->page[PST_BUF_BASE]);
 }
 
@@ -407,7 +407,7 @@ void pst_buf_settle(struct pst_pool *pool, u32 idx)
  */
 static bool reap_one(struct pst_pool *pool, u32 idx)
 {
-	smp_store_mb(pool->bufs->parked[idx], 0);
+	smp_store_mb(pool->bufs->parked[idx], 0);	/* pairs with pst_buf_park() */
 	return settle(pool, idx);
 }
 
@@ -431,6 +431,7 @@ void pst_bufs_from_nic(struct pst_bufs *bufs, u8 nic)
 	u32 idx;
 
 	for (idx = PST_BUF_FIRST; idx < bufs->n - 1; idx++) {
+		/* State before owner; pairs with set_state(). */
 		if (smp_load_acquire(&bufs->state[idx]) != PST_BUF_NIC ||
 		    bufs->nic[idx] != nic)
 			continue;

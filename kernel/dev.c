@@ -45,7 +45,7 @@ static int nm_dev_release(struct inode *inode, struct file *file)
 /* The port once bound; what was set before it is then visible too. */
 static struct pst_port *bound_port(struct pst_file *pf)
 {
-	return smp_load_acquire(&pf->port);
+	return smp_load_acquire(&pf->port);	/* pairs with pst_file_bind() */
 }
 
 static int nm_dev_mmap(struct file *file, struct vm_area_struct *vma)

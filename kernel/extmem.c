@@ -96,11 +96,11 @@ bool pst_extmem_idle(struct page *page)
 	int before = explained(folio);
 	int count;
 
-	smp_rmb();
+	smp_rmb();	/* a reference explained now must not be counted before ... */
 	count = folio_ref_count(folio);
 	count -= pst_folio_pins(folio) *
 		 (folio_test_large(folio) ? 1 : GUP_PIN_COUNTING_BIAS);
-	smp_rmb();
+	smp_rmb();	/* ... nor one counted be explained by what came later */
 	return count <= before && explained(folio) == before;
 }
 

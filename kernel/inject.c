@@ -109,16 +109,15 @@ static bool checksum_is_right(const u8 *p, const u8 *data, const struct headers 
 {
 	u32 len = h->end - h->tcp;
 	__wsum sum = csum_partial(data + h->tcp, len, 0);
+	const struct iphdr *ip;
 
 	if (h->v6) {
 		const struct ipv6hdr *ip6 = (const void *)(p + h->ip);
 
 		return !csum_ipv6_magic(&ip6->saddr, &ip6->daddr, len, IPPROTO_TCP, sum);
-	} else {
-		const struct iphdr *ip = (const void *)(p + h->ip);
-
-		return !csum_tcpudp_magic(ip->saddr, ip->daddr, len, IPPROTO_TCP, sum);
 	}
+	ip = (const void *)(p + h->ip);
+	return !csum_tcpudp_magic(ip->saddr, ip->daddr, len, IPPROTO_TCP, sum);
 }
 
 /* Takes the next descriptor; false for one that names nothing we gave the NIC. */
@@ -290,6 +289,7 @@ u32 pst_inject(struct pst_nicq *q, u32 budget)
 {
 	struct pst_xring *rx = &q->xsk.rx;
 	struct pst_bufs *bufs = q->ring->pool.bufs;
+	/* AF_XDP's producer before its descriptors. */
 	u32 avail = smp_load_acquire(rx->producer) - q->xsk.rx_cons;
 	u32 n = min(avail, budget), i, nunused = 0, unused[64];
 	struct burst b = { .q = q };
@@ -334,7 +334,7 @@ u32 pst_inject(struct pst_nicq *q, u32 budget)
 	local_bh_enable();
 
 	q->xsk.rx_cons += n;
-	smp_store_release(rx->consumer, q->xsk.rx_cons);
+	smp_store_release(rx->consumer, q->xsk.rx_cons);	/* descriptors are read */
 	q->ring->c.nic_frames += n;
 	return n;
 }

@@ -63,6 +63,7 @@ static void refill(struct pst_nicq *q)
 {
 	struct pst_xring *fill = &q->xsk.fill;
 	struct pst_pool *pool = &q->ring->pool;
+	/* AF_XDP has read what lies before its consumer. */
 	u32 level = q->xsk.fill_prod - smp_load_acquire(fill->consumer);
 	u64 *desc = fill->desc;
 	u32 n, buf;
@@ -76,7 +77,7 @@ static void refill(struct pst_nicq *q)
 			desc[q->xsk.fill_prod++ & (PST_XSK_RING - 1)] = (u64)buf * PST_BUF_SIZE;
 		}
 		spin_unlock_bh(&q->ring->lock);
-		smp_store_release(fill->producer, q->xsk.fill_prod);
+		smp_store_release(fill->producer, q->xsk.fill_prod);	/* behind descriptors */
 	}
 	if (READ_ONCE(*fill->flags) & XDP_RING_NEED_WAKEUP) {
 		struct msghdr msg = {};
@@ -128,8 +129,9 @@ bool pst_nic_pending(struct pst_ring *ring)
 {
 	struct pst_nicq *q;
 
+	/* Only whether: pst_inject() orders what it reads itself. */
 	list_for_each_entry(q, &ring->nicqs, node)
-		if (smp_load_acquire(q->xsk.rx.producer) != q->xsk.rx_cons)
+		if (READ_ONCE(*q->xsk.rx.producer) != q->xsk.rx_cons)
 			return true;
 	return false;
 }

@@ -292,7 +292,7 @@ static void run_input(struct pst_ring *ring, bool busy_poll)
 static void leave_and_recall(struct pst_ring *ring)
 {
 	pst_kring_leave(&ring->rx);
-	smp_mb__after_atomic();
+	smp_mb__after_atomic();	/* leaving before looking; pairs with enter_or_note() */
 	if (READ_ONCE(ring->missed)) {
 		WRITE_ONCE(ring->missed, false);
 		pst_ring_wake(ring);
@@ -308,7 +308,7 @@ static bool enter_or_note(struct pst_ring *ring)
 	if (likely(pst_kring_enter(&ring->rx)))
 		return true;
 	WRITE_ONCE(ring->missed, true);
-	smp_mb();
+	smp_mb();	/* noting before trying again; pairs with leave_and_recall() */
 	return pst_kring_enter(&ring->rx);
 }
 

@@ -317,7 +317,7 @@ static void fill_accepted(struct nm_pst_accepted *a, const struct sock *sk)
 		peer.in.sin_port = inet_sk(sk)->inet_dport;
 		peer.in.sin_addr.s_addr = inet_sk(sk)->inet_daddr;
 	}
-	a->local_port = inet_sk(sk)->inet_sport;
+	a->local_port = (__force u16)inet_sk(sk)->inet_sport;
 	a->addrlen = sk->sk_family == AF_INET6 ? sizeof(peer.in6) : sizeof(peer.in);
 	memcpy(a->peer, &peer, sizeof(a->peer));
 }

@@ -8,6 +8,12 @@
 #include <linux/tracepoint.h>
 #include "buf.h"
 
+#define pst_show_state(s) __print_symbolic(s, \
+		{ PST_BUF_RESERVED, "reserved" }, { PST_BUF_FREE, "free" }, \
+		{ PST_BUF_NIC, "nic" }, { PST_BUF_STACK, "stack" }, \
+		{ PST_BUF_USER, "user" }, { PST_BUF_SENT, "sent" }, \
+		{ PST_BUF_KERNEL, "kernel" }, { PST_BUF_SETTLING, "settling" })
+
 /* A buffer changed hands; states as in the table of buf.c. */
 TRACE_EVENT(pst_buf,
 	TP_PROTO(const struct pst_bufs *bufs, u32 idx, u8 from, u8 to),
@@ -24,11 +30,6 @@ TRACE_EVENT(pst_buf,
 		__entry->from = from;
 		__entry->to = to;
 	),
-#define pst_show_state(s) __print_symbolic(s, \
-		{ PST_BUF_RESERVED, "reserved" }, { PST_BUF_FREE, "free" }, \
-		{ PST_BUF_NIC, "nic" }, { PST_BUF_STACK, "stack" }, \
-		{ PST_BUF_USER, "user" }, { PST_BUF_SENT, "sent" }, \
-		{ PST_BUF_KERNEL, "kernel" }, { PST_BUF_SETTLING, "settling" })
 	TP_printk("region=%p buf=%u %s->%s", __entry->bufs, __entry->idx,
 		  pst_show_state(__entry->from), pst_show_state(__entry->to))
 );

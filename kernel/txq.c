@@ -11,8 +11,8 @@
  *
  *   pst_txq_send      entries to TCP, by reference
  *   pst_txq_add       one entry behind the others
- *   pst_txq_push_all  what TCP takes now, of all sockets that may go on
- *   on write space    the socket goes on its ring's list; the next sync pushes, or the
+ *   pst_txq_push_all  what TCP takes now, of all sockets that have room
+ *   on write space    the socket goes to its ring's list; the next sync pushes, or the
  *                     port's housekeeping when no sync comes
  */
 #include <linux/bvec.h>

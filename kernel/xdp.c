@@ -33,6 +33,7 @@
 enum { AT_TYPED = 13, AT_IPV4 = 16, AT_IPV6 = 25, AT_LOOKUP = 31, AT_PASS = 48 };
 
 #define JUMP(from, to)	((to) - (from) - 1)
+#define WIRE(n)		((__force s32)htons(n))	/* as 16 bits of a packet are loaded */
 
 static int load_program(int ports_fd, int xsks_fd)
 {
@@ -44,7 +45,7 @@ static int load_program(int ports_fd, int xsks_fd)
 /*  4 */	BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, 42),	/* VLAN tag, IPv4, ports */
 /*  5 */	BPF_JMP_REG(BPF_JGT, BPF_REG_2, BPF_REG_8, JUMP(5, AT_PASS)),
 /*  6 */	BPF_LDX_MEM(BPF_H, BPF_REG_9, BPF_REG_7, 12),
-/*  7 */	BPF_JMP_IMM(BPF_JNE, BPF_REG_9, htons(ETH_P_8021Q), JUMP(7, AT_TYPED)),
+/*  7 */	BPF_JMP_IMM(BPF_JNE, BPF_REG_9, WIRE(ETH_P_8021Q), JUMP(7, AT_TYPED)),
 		/* AT_TAGGED */
 /*  8 */	BPF_LDX_MEM(BPF_H, BPF_REG_9, BPF_REG_7, 16),
 /*  9 */	BPF_ALU64_IMM(BPF_ADD, BPF_REG_7, 4),
@@ -52,14 +53,14 @@ static int load_program(int ports_fd, int xsks_fd)
 /* 11 */	BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, 38),
 /* 12 */	BPF_JMP_REG(BPF_JGT, BPF_REG_2, BPF_REG_8, JUMP(12, AT_PASS)),
 		/* AT_TYPED */
-/* 13 */	BPF_JMP_IMM(BPF_JEQ, BPF_REG_9, htons(ETH_P_IP), JUMP(13, AT_IPV4)),
-/* 14 */	BPF_JMP_IMM(BPF_JEQ, BPF_REG_9, htons(ETH_P_IPV6), JUMP(14, AT_IPV6)),
+/* 13 */	BPF_JMP_IMM(BPF_JEQ, BPF_REG_9, WIRE(ETH_P_IP), JUMP(13, AT_IPV4)),
+/* 14 */	BPF_JMP_IMM(BPF_JEQ, BPF_REG_9, WIRE(ETH_P_IPV6), JUMP(14, AT_IPV6)),
 /* 15 */	BPF_JMP_A(JUMP(15, AT_PASS)),
 		/* AT_IPV4: version and length, fragment, protocol, port */
 /* 16 */	BPF_LDX_MEM(BPF_B, BPF_REG_2, BPF_REG_7, 14),
 /* 17 */	BPF_JMP_IMM(BPF_JNE, BPF_REG_2, 0x45, JUMP(17, AT_PASS)),
 /* 18 */	BPF_LDX_MEM(BPF_H, BPF_REG_2, BPF_REG_7, 20),
-/* 19 */	BPF_ALU64_IMM(BPF_AND, BPF_REG_2, htons(0x3fff)),
+/* 19 */	BPF_ALU64_IMM(BPF_AND, BPF_REG_2, WIRE(0x3fff)),
 /* 20 */	BPF_JMP_IMM(BPF_JNE, BPF_REG_2, 0, JUMP(20, AT_PASS)),
 /* 21 */	BPF_LDX_MEM(BPF_B, BPF_REG_2, BPF_REG_7, 23),
 /* 22 */	BPF_JMP_IMM(BPF_JNE, BPF_REG_2, IPPROTO_TCP, JUMP(22, AT_PASS)),

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 /*
  * init.c - the guest's process 1: boots the lab's root and then runs commands for the host.
  *
@@ -9,6 +10,9 @@
  * RUN (cwd NUL argv0 NUL argv1 NUL ...), INPUT (nothing means end of file), SIGNAL (one byte, to the process group);
  * the guest sends READY once, then OUTPUT, ERROR and at last EXIT (32-bit wait status). A process left behind by a
  * command keeps running; what it writes to the command's pipes afterwards is dropped.
+ *
+ * In the environment, that is, as kernel parameters: lab_tools, a device with a layer for the root; lab_init, a program
+ * to be process 1 once the root is entered.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -97,6 +101,9 @@ static void wait_for(const char *path)
 		usleep(5000);
 }
 
+/* The host's words for us: kernel parameters that the kernel does not know. */
+static const char *tools, *other_init;
+
 /* A kernel without modules says so to modprobe with files of its own, which the image has not. */
 static void show_builtin(void)
 {
@@ -112,12 +119,19 @@ static void show_builtin(void)
 
 static void enter_root(void)
 {
+	const char *layers = "lowerdir=/image,upperdir=/changes/upper,workdir=/changes/work";
+
 	wait_for("/dev/vda");
 	mount_or_fail("/dev/vda", "/image", "ext4", MS_RDONLY, NULL);
+	if (tools) {
+		wait_for(tools);
+		mount_or_fail(tools, "/tools", "ext4", MS_RDONLY, NULL);
+		layers = "lowerdir=/tools:/image,upperdir=/changes/upper,workdir=/changes/work";
+	}
 	mount_or_fail("tmpfs", "/changes", "tmpfs", 0, "size=75%");
 	mkdir("/changes/upper", 0755);
 	mkdir("/changes/work", 0755);
-	mount_or_fail("overlay", "/root", "overlay", 0, "lowerdir=/image,upperdir=/changes/upper,workdir=/changes/work");
+	mount_or_fail("overlay", "/root", "overlay", 0, layers);
 	mount_or_fail("/paste", "/root/paste", NULL, MS_BIND, NULL);
 	show_builtin();
 	mount_or_fail("/dev", "/root/dev", NULL, MS_MOVE, NULL);
@@ -136,6 +150,19 @@ static void enter_root(void)
 	symlink("/proc/self/fd/0", "/dev/stdin");
 	symlink("/proc/self/fd/1", "/dev/stdout");
 	symlink("/proc/self/fd/2", "/dev/stderr");
+}
+
+/* Process 1 becomes another init and the agent a child of it. */
+static void start_other_init(void)
+{
+	pid_t child = fork();
+
+	if (child < 0)
+		fail("fork");
+	if (child > 0) {
+		execl(other_init, other_init, NULL);
+		fail(other_init);
+	}
 }
 
 /* ---- agent ---- */
@@ -403,10 +430,14 @@ int main(void)
 	sigset_t chld;
 	int signals;
 
+	tools = getenv("lab_tools");
+	other_init = getenv("lab_init");
 	sethostname("paste", strlen("paste"));
 	mount_or_fail("devtmpfs", "/dev", "devtmpfs", 0, NULL);
 	load_modules();
 	enter_root();
+	if (other_init)
+		start_other_init();
 
 	sigemptyset(&chld);
 	sigaddset(&chld, SIGCHLD);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: BSD-2-Clause
 /*
  * plugin.c - QEMU TCG plugin for lab/profile: counts how often each translation block of the guest runs.
  *

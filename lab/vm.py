@@ -80,6 +80,8 @@ def add_machine_options(parser):
                         " without it they begin empty and vanish")
     parser.add_argument("--no-module", action="store_true", help="do not load paste.ko")
     parser.add_argument("--module-args", default="", metavar="ARGS", help="parameters for the module")
+    parser.add_argument("--systemd", action="store_true", help="let systemd be process 1, with udev and its services")
+    parser.add_argument("--tools", action="store_true", help="complete the root with compilers and kernel headers")
     parser.add_argument("--append", action="append", default=[], metavar="TEXT", help="addition to the kernel's command line")
     parser.add_argument("--qemu-arg", action="append", default=[], metavar="ARG", help="additional argument for QEMU")
 
@@ -210,13 +212,17 @@ class VM:
         command = ["qemu-system-x86_64", "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
                    "-machine", machine, "-m", memory, "-smp", str(o.cpus),
                    "-kernel", self.kernel, "-initrd", os.path.join(self.out, "initrd"),
-                   "-append", " ".join([COMMAND_LINE, *([DEBUG_COMMAND_LINE] if o.debug else []), *o.append]),
+                   "-append", " ".join([COMMAND_LINE, *([DEBUG_COMMAND_LINE] if o.debug else []), *self.words_for_init(),
+                                        *o.append]),
                    "-drive", "if=none,id=root,format=raw,readonly=on,file=" + quoted(os.path.join(self.entry, "root.ext4")),
                    "-device", "virtio-blk-pci,drive=root",
                    "-device", "virtio-serial-pci", "-chardev", "socket,id=agent,path=agent,server=on,wait=off",
                    "-device", "virtserialport,chardev=agent,name=agent",
                    "-chardev", "socket,id=console,path=tty,server=on,wait=off,logfile=console",
                    "-serial", "chardev:console", "-qmp", "unix:qmp,server=on,wait=off"]
+        if o.tools:
+            command += ["-drive", "if=none,id=tools,format=raw,readonly=on,file=" + quoted(os.path.join(self.entry, "tools.ext4")),
+                        "-device", "virtio-blk-pci,drive=tools"]
         command += ["-accel", "kvm", "-cpu", "host"] if self.kvm else ["-accel", "tcg", "-cpu", "max,la57=off"]
         for i in range(o.nics):
             command += ["-netdev", "tap,id=net%d,ifname=tap%d,script=no,downscript=no" % (i, i)
@@ -227,6 +233,11 @@ class VM:
             command += ["-object", "memory-backend-file,id=pmem%d,share=on,mem-path=%s,size=%d,align=2M"
                         % (i, quoted(self.pmem_file(i)), length), "-device", "nvdimm,memdev=pmem%d" % i]
         return command + o.qemu_arg
+
+    def words_for_init(self):
+        """What the kernel does not know it passes on, in the environment of init.c."""
+        words = ["lab_tools=/dev/vdb"] if self.options.tools else []
+        return words + ["lab_init=/usr/lib/systemd/systemd", "net.ifnames=0"] if self.options.systemd else words
 
     def pmem_file(self, i):
         return os.path.join(self.pmem_directory, "pmem%d" % i)

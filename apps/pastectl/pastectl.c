@@ -17,6 +17,7 @@
 #include <paste.h>
 
 #include "counters.h"
+#include "hold.h"
 #include "region.h"
 
 enum { DONE = 0, FAILED = 1, USAGE = 2 };
@@ -365,6 +366,13 @@ static int region(const struct command *c, int argc, char **argv)
 	return status == USAGE ? usage(c, "expected create, show or check, and a path") : status;
 }
 
+static int hold(const struct command *c, int argc, char **argv)
+{
+	int status = hold_command(argc, argv);
+
+	return status == USAGE ? usage(c, "expected a port and, perhaps, options") : status;
+}
+
 static const struct command commands[] = {
 	{ "attach", attach, "stack:IFNAME [--port-id N]",
 	  "Let interface IFNAME deliver into the buffers of a stack port, which an\n"
@@ -373,6 +381,12 @@ static const struct command commands[] = {
 	  "                 only when the instance has several\n" },
 	{ "detach", detach, "stack:IFNAME",
 	  "Give interface IFNAME back to the kernel.  Connections go on.\n" },
+	{ "hold", hold, "PORT [--interface IFNAME]... [--rings N] [--slots N]",
+	  "Open PORT, attach interfaces, and stay until SIGINT or SIGTERM, so that servers\n"
+	  "without privileges find the port.  What was attached is detached in the end.\n"
+	  "  --interface IFNAME   an interface to attach; may be repeated\n"
+	  "  --rings N            rings of each kind, if the port is new (1)\n"
+	  "  --slots N            slots of a ring, if the port is new (1024)\n" },
 	{ "list", list, "",
 	  "Show the stack ports: name, id, rings, sockets, interfaces.\n" },
 	{ "info", info, "PORT",

@@ -689,7 +689,7 @@ static int open_in_region(struct loop *l)
 
 	if (s->num - s->limit < PORT_MIN) {
 		fprintf(stderr, "phttpd: %u buffers in the region are too few for a port: make it "
-			"one of %u\n", s->num, 2 * PORT_MIN);
+			"one of %d\n", s->num, 2 * PORT_MIN);
 		return -ENOSPC;
 	}
 	for (uint32_t buf = 0; buf < s->num; buf++) {
@@ -726,7 +726,7 @@ static int open_port(struct loop *l)
 	char name[96];
 	int err = 0;
 
-	snprintf(name, sizeof(name), "stack:phttpd-%u@conf:rings=%u,slots=%u", l->w->id,
+	snprintf(name, sizeof(name), "stack:phttpd-%u@conf:rings=%u,slots=%d", l->w->id,
 		 opt->threads, RX_SLOTS);
 	pthread_mutex_lock(&turn);
 	l->port = nmport_prepare(name);

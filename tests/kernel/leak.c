@@ -18,7 +18,9 @@ static long free_kb(void)
 		long kb = 0;
 		FILE *f = fopen("/proc/meminfo", "r");
 
-		while (f && fgets(line, sizeof(line), f))
+		if (!t_true(f != NULL))
+			return best;
+		while (fgets(line, sizeof(line), f))
 			if (sscanf(line, "MemFree: %ld", &kb) == 1)
 				break;
 		fclose(f);

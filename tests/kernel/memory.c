@@ -11,7 +11,9 @@ static long available_kb(void)
 	long kb = -1;
 	FILE *f = fopen("/proc/meminfo", "r");
 
-	while (f && fgets(line, sizeof(line), f))
+	if (!t_true(f != NULL))
+		return kb;
+	while (fgets(line, sizeof(line), f))
 		if (sscanf(line, "MemAvailable: %ld", &kb) == 1)
 			break;
 	fclose(f);

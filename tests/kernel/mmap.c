@@ -168,7 +168,7 @@ static void outlives_descriptor(void)
 	t_true(port_next(&p, 1000) != NULL);
 	t_ok(close(p.fd));
 	for (size_t i = 0; i < p.size; i += 4096)
-		p.mem[i] = p.mem[i];
+		*(volatile char *)&p.mem[i] = p.mem[i];
 	t_true(!memcmp(slot_data(p.rx, &p.rx->slot[p.rx->head]), "unread", 6));
 	t_eq(write(peer, "more", 4), 4);
 	t_ok(port_ioctl(fd, NETMAP_REQ_PST_STATS, p.name, &st));

@@ -1,0 +1,83 @@
+"""hold.py - `pastectl hold`: a port that exists, with its interface attached, while servers come and go."""
+
+import signal
+
+import t
+
+PASTECTL = "apps/pastectl/pastectl"
+
+
+class Hold:
+    """`pastectl hold`, which has said that it is ready."""
+
+    def __init__(self, *arguments):
+        self.process = t.guest().start("env", "NOTIFY_SOCKET=@hold", PASTECTL, "hold", *arguments)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, value, trace):
+        if self.process.status is None:
+            self.process.kill()
+
+    def end(self):
+        self.process.signal(signal.SIGTERM)
+        t.eq(self.process.wait(), 0, "status of pastectl hold")
+
+
+def ports():
+    return t.guest().run(PASTECTL, "list")
+
+
+def held(*arguments):
+    """Waits for the sentence of sd_notify(3), as a service manager does."""
+    listener = t.guest().start("socat", "-u", "-b100", "ABSTRACT-RECV:hold", "CREATE:/tmp/ready")
+    t.wait_for(lambda: "@hold" in t.guest().run("cat", "/proc/net/unix"), "a socket to be notified on")
+    hold = Hold(*arguments)
+    try:
+        t.wait_for(lambda: t.guest().sh("cat /tmp/ready 2> /dev/null || true") == "READY=1", "READY=1")
+    except t.Failure:
+        hold.process.kill()
+        raise
+    finally:
+        listener.kill()
+        t.guest().run("rm", "-f", "/tmp/ready")
+    return hold
+
+
+# [short]
+def test_servers_come_and_go():
+    """A held port is ready for servers, exclusive ones too; they end without it; it is let go in the end."""
+    with held("stack:0", "--interface", "eth0") as hold:
+        for exclusive in (False, True):
+            t.true("interfaces 1" in ports(), "attached: " + ports())
+            with t.Server(attach=None, exclusive=exclusive) as server:
+                t.exchange(2, t.MEGABYTE)
+                t.ge(server.counters()["nic_frames"], 100, "frames from the NIC")
+        t.true("interfaces 1" in ports(), "still attached: " + ports())
+        hold.end()
+    t.eq(ports(), "", "ports")
+
+
+def test_detaches_what_it_attached():
+    """When the holder ends the interface is given back, and a server keeps the port and its connections."""
+    with held("stack:0", "--interface", "eth0", "--rings", "2", "--slots", "256") as hold:
+        t.true("rings 2" in ports(), "two rings: " + ports())
+        with t.Server(attach=None) as server:
+            with t.Traffic([t.Flow(t.connect(), 0, 1)]) as traffic:
+                traffic.moves()
+                hold.end()
+                traffic.moves("copied traffic")
+            t.eq(server.counters()["nics"], 0, "interfaces attached")
+
+
+def test_errors():
+    """Wrong words, a missing interface, no privileges: a sentence and a status, and no port stays."""
+    t.eq(t.guest().status(PASTECTL, "hold")[0], 2, "status without a port")
+    t.eq(t.guest().status(PASTECTL, "hold", "stack:0", "--rings", "0")[0], 2, "status of 0 rings")
+    t.eq(t.guest().status(PASTECTL, "hold", "eth0")[0], 1, "status of an interface as port")
+    t.eq(t.guest().status(PASTECTL, "hold", "stack:0", "--interface", "eth9")[0], 1, "status of a missing interface")
+    t.eq(ports(), "", "ports")
+
+
+t.main()
