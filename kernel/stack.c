@@ -316,7 +316,7 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 	ps->lport = inet_sk(ps->sk)->inet_sport;
 	err = pst_nic_steer(port, ps->lport);
 	if (err)
-		goto err_release;
+		goto err_put;
 	err = adopt(ps);
 	if (err)
 		goto err_unsteer;
@@ -327,8 +327,6 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 
 err_unsteer:
 	pst_nic_unsteer(port, ps->lport);
-err_release:
-	xa_release(&port->socks, fd);
 err_put:
 	pst_sock_put(ps);
 	return err;
