@@ -131,7 +131,7 @@ static void count_qdisc(struct netdev_queue *txq, u32 bytes, u32 packets)
 }
 
 /*
- * Would validate_xmit_skb_list() do nothing?  True of a small TCP packet on a device
+ * Would validate_xmit_skb_list() do nothing?  True of a small TCP or UDP packet on a device
  * that checksums anything and gathers; whatever is unusual goes through it.
  */
 static bool is_plain(const struct sk_buff *skb, const struct net_device *dev)
@@ -142,7 +142,7 @@ static bool is_plain(const struct sk_buff *skb, const struct net_device *dev)
 	       skb->ip_summed == CHECKSUM_PARTIAL && !skb->encapsulation &&
 	       !skb_vlan_tag_present(skb) && !skb_has_frag_list(skb) &&
 	       !skb_sec_path(skb) && skb->sk && sk_fullsock(skb->sk) &&
-	       skb->sk->sk_protocol == IPPROTO_TCP &&
+	       (skb->sk->sk_protocol == IPPROTO_TCP || skb->sk->sk_protocol == IPPROTO_UDP) &&
 	       !pst_sock_validates(skb->sk);
 }
 

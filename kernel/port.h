@@ -33,7 +33,7 @@ struct pst_port {
 	u32 nnics;
 	u32 nsocks;			/* with listeners, under mutex */
 	struct xarray socks;		/* fd -> pst_sock; read under RCU */
-	u32 *steer;			/* [65536] registered sockets by local port */
+	u32 *steer;			/* [PST_STEER_KEYS] registered sockets by protocol and port */
 	struct delayed_work housekeeping;
 
 	u32 nrings;
