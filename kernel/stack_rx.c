@@ -388,7 +388,7 @@ static void pull(struct pst_sock *ps)
 	if (pst_sock_dead(ps) || test_bit(PST_SOCK_CLOSING, &ps->flags))
 		return;
 	ps->proto->drain(ps);
-	pst_sock_tell(ps);
+	__pst_sock_tell(ps);
 }
 
 static struct pst_sock *next_waiting(struct pst_ring *ring)

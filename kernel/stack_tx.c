@@ -512,6 +512,7 @@ static u32 send_other(struct tx_chunk *c, struct tx_slot *t, u32 max)
 	struct pst_txq_entry *e[PST_TX_CHUNK];
 	struct pst_sock *ps = t->ps;
 	u32 i = 0, n, whole;
+	bool full = false;
 
 	n = gather_other(t, max, e, &whole);
 	pst_sock_lock(ps);
@@ -528,10 +529,9 @@ static u32 send_other(struct tx_chunk *c, struct tx_slot *t, u32 max)
 		while (done--)
 			sent_other(&t[i++]);
 		if (err == -EAGAIN) {
+			full = true;
 			while (i < whole)
 				wait_other(c, &t[i++]);
-			if (!pst_sock_dead(ps))
-				pst_sock_retry(ps);
 		} else if (err) {
 			/* One datagram, but all of a stream. */
 			do {
@@ -543,6 +543,9 @@ static u32 send_other(struct tx_chunk *c, struct tx_slot *t, u32 max)
 		c->ring->c.bad_flags++;
 		refuse(&t[i], -EINVAL);
 	}
+	/* Not every protocol says when there is space; and when all went, congestion is over. */
+	if (test_bit(PST_SOCK_CONGESTED, &ps->flags) && (!full || pst_txq_len(ps)))
+		pst_sock_retry(ps);
 	pst_sock_tell(ps);
 	pst_sock_unlock(ps);
 	return n;
