@@ -268,13 +268,13 @@ struct pst_xdp *pst_xdp_get(struct net_device *dev, u64 queues)
 /* Nothing is redirected from @queues any more; the last ones take the program with them. */
 void pst_xdp_put(struct pst_xdp *xdp, u64 queues)
 {
-	u32 lport;
+	u32 key;
 
 	mutex_lock(&programs_lock);
 	xdp->queues &= ~queues;
 	if (xdp->queues) {
-		for (lport = 0; lport < 65536; lport++)
-			pst_xdp_steer(xdp, queues, (__force __be16)lport, false);
+		for (key = 0; key < PST_STEER_KEYS; key++)
+			pst_xdp_steer(xdp, queues, key, false);
 	} else {
 		list_del(&xdp->node);
 		close_program(xdp);
