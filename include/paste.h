@@ -80,13 +80,12 @@ int paste_attach_queues(int fd, const char *name, uint16_t first, uint16_t n);
 int paste_detach(int fd, const char *name);
 
 /*
- * From now on the bytes of TCP socket @sockfd come and go by slots of the first
- * ring that @fd has bound.  What has arrived already is delivered first.  A listening
- * socket: its connections are accepted by poll() and come as events, see
- * paste_rx_accepted().  The
- * connection ends with close(sockfd), as ever.
- * Errors: EBADF no such fd; ENOTSOCK; EPROTONOSUPPORT not TCP; ENOTCONN not
- * connected; EBUSY registered already, or owned by something else in the kernel;
+ * From now on the bytes of socket @sockfd come and go by slots of the first ring that @fd has
+ * bound; net/netmap_paste.h tells of sockets that are not TCP.  What has arrived already is
+ * delivered first.  A listening socket: its connections are accepted by poll() and come as
+ * events, see paste_rx_accepted().  The connection ends with close(sockfd), as ever.
+ * Errors: EBADF no such fd; ENOTSOCK; EPROTONOSUPPORT of no kind that can be registered;
+ * EOPNOTSUPP a listener that is not TCP; ENOTCONN not connected, UDP: not bound; EBUSY registered already, or owned by something else in the kernel;
  * EXDEV of another network namespace; ENOMEM; ENXIO @fd is not bound to a stack port.
  */
 int paste_register(int fd, int sockfd);

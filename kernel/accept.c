@@ -43,7 +43,7 @@ struct pst_listener {
 	struct pst_ring *ring;		/* whose syncs accept */
 	struct pst_rings among;		/* with which connections are registered */
 	int fd;
-	__be16 lport;
+	u32 steer;
 	struct pst_owner owner;
 	struct rcu_head rcu;
 	void (*data_ready)(struct sock *sk);	/* the socket's own */
@@ -199,9 +199,9 @@ int pst_listener_register(struct pst_port *port, const struct pst_rings *among, 
 	l->ring = among->first;
 	l->among = *among;
 	l->fd = fd;
-	l->lport = inet_sk(sk)->inet_sport;
+	l->steer = pst_steer_key(IPPROTO_TCP, inet_sk(sk)->inet_sport);
 	pst_owner_init(&l->owner);
-	err = pst_nic_steer(port, l->lport);
+	err = pst_nic_steer(port, l->steer);
 	if (err)
 		goto err_free;
 	err = hook(l);
@@ -214,7 +214,7 @@ int pst_listener_register(struct pst_port *port, const struct pst_rings *among, 
 	return 0;
 
 err_unsteer:
-	pst_nic_unsteer(port, l->lport);
+	pst_nic_unsteer(port, l->steer);
 err_free:
 	listener_free(l);
 	return err;
@@ -230,7 +230,7 @@ static void listener_unregister(struct pst_listener *l)
 	spin_lock_bh(&l->ring->lock);
 	list_del_init(&l->ready_node);
 	spin_unlock_bh(&l->ring->lock);
-	pst_nic_unsteer(port, l->lport);
+	pst_nic_unsteer(port, l->steer);
 	listener_free(l);
 }
 
@@ -273,7 +273,7 @@ static int accept_one(struct pst_listener *l, struct socket *listening)
 		err = PTR_ERR(file);
 		goto err_fd;
 	}
-	err = pst_stack_add(l->port, &l->among, sock->sk, fd, true);
+	err = pst_stack_add(l->port, &l->among, sock->sk, fd, NULL, true);
 	if (err) {
 		fput(file);
 		goto err_fd;

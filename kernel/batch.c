@@ -138,7 +138,7 @@ static void count_qdisc(struct netdev_queue *txq, u32 bytes, u32 packets)
 
 /*
  * Would validate_xmit_skb_list() do nothing, on a device that checksums anything and
- * gathers?  True of a small TCP packet; whatever is unusual goes through it.
+ * gathers?  True of a small TCP or UDP packet; whatever is unusual goes through it.
  */
 static bool is_plain(const struct sk_buff *skb)
 {
@@ -146,7 +146,7 @@ static bool is_plain(const struct sk_buff *skb)
 	       skb->ip_summed == CHECKSUM_PARTIAL && !skb->encapsulation &&
 	       !skb_vlan_tag_present(skb) && !skb_has_frag_list(skb) &&
 	       !skb_sec_path(skb) && skb->sk && sk_fullsock(skb->sk) &&
-	       skb->sk->sk_protocol == IPPROTO_TCP &&
+	       (skb->sk->sk_protocol == IPPROTO_TCP || skb->sk->sk_protocol == IPPROTO_UDP) &&
 	       !pst_sock_validates(skb->sk);
 }
 

@@ -8,11 +8,13 @@
 #include <linux/netdevice.h>
 #include <linux/skbuff.h>
 #include <linux/bvec.h>
+#include <linux/fs.h>
 #include <linux/net.h>
 #include <linux/poll.h>
 #include <linux/uio.h>
 #include <net/busy_poll.h>
 #include <net/tcp.h>
+#include <net/udp.h>
 
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 1, 0)
 #error "PASTE needs Linux 6.1 or later"
@@ -160,6 +162,40 @@ static inline bool pst_sock_validates(const struct sock *sk)
 	return false;
 #endif
 }
+
+/* The file of @sock, counted, or NULL if it is being closed.  Under sk_callback_lock. */
+static inline struct file *pst_get_file_active(struct socket *sock)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 7, 0)
+	return get_file_active(&sock->file);
+#else
+	struct file *file = READ_ONCE(sock->file);
+
+	return file && get_file_rcu(file) ? file : NULL;
+#endif
+}
+
+static inline void pst_udp_drops_inc(struct sock *sk)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 18, 0)
+	udp_drops_inc(sk);
+#else
+	atomic_inc(&sk->sk_drops);
+#endif
+}
+
+/* Does the application gather its own messages (UDP_CORK)? */
+static inline bool pst_udp_corked(const struct sock *sk)
+{
+	return udp_test_bit(CORK, sk);
+}
+
+/* With this flag UDP takes pages by reference; 0: it cannot. */
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 5, 0)
+#define PST_UDP_BY_REFERENCE	MSG_SPLICE_PAGES
+#else
+#define PST_UDP_BY_REFERENCE	0
+#endif
 
 /*
  * Hands pages to TCP, by reference.  Socket locked; never blocks.  The number of

@@ -8,6 +8,7 @@
  *       rest                       a fragment: the page itself, STACK
  *     netif_receive_skb            or GRO, when the next frame continues this one
  *     ... upcalls into stack_rx.c
+ *     pst_udp_pull                 datagrams
  *     settle                       what no upcall took
  *
  * A frame without payload, of another protocol, or received while buffers are short
@@ -23,6 +24,7 @@
 #include <linux/ip.h>
 #include <linux/ipv6.h>
 #include <linux/tcp.h>
+#include <linux/udp.h>
 #include <net/busy_poll.h>
 #include <net/gro.h>
 #include <net/ip6_checksum.h>
@@ -30,6 +32,7 @@
 #include "buf_move.h"
 #include "compat.h"
 #include "nic.h"
+#include "stack.h"
 
 #define GRO_MIN	512	/* bytes of a frame worth merging with the next */
 #define HEAD_MAX	128	/* bytes copied into the skb's linear part */
@@ -54,11 +57,22 @@ struct burst {
 /* Where things are in a frame: offsets in bytes from its start. */
 struct headers {
 	u32 ip;
-	u32 tcp;
-	u32 payload;	/* 0: not TCP with payload behind the headers */
+	u32 l4;		/* TCP or UDP */
+	u32 payload;	/* 0: no payload behind headers that are known */
 	u32 end;	/* of the IP packet; there may be padding behind it */
 	bool v6;
+	u8 proto;	/* of l4 */
 };
+
+/* A datagram that fills its IP packet; others are for UDP to look at. */
+static void read_udp(const u8 *p, u32 len, struct headers *h)
+{
+	const struct udphdr *udp = (const void *)(p + h->l4);
+
+	if (len >= h->l4 + sizeof(*udp) && h->l4 + sizeof(*udp) < h->end &&
+	    ntohs(udp->len) == h->end - h->l4)
+		h->payload = h->l4 + sizeof(*udp);
+}
 
 /* Reads the headers at @p, of which @len bytes are readable. */
 static void read_headers(const u8 *p, u32 len, struct headers *h)
@@ -77,47 +91,58 @@ static void read_headers(const u8 *p, u32 len, struct headers *h)
 	if (proto == htons(ETH_P_IP)) {
 		const struct iphdr *ip = (const void *)(p + h->ip);
 
-		if (len < h->ip + sizeof(*ip) || ip->protocol != IPPROTO_TCP ||
-		    ip_is_fragment(ip) || ip->ihl < 5)
+		if (len < h->ip + sizeof(*ip) || ip_is_fragment(ip) || ip->ihl < 5)
 			return;
+		h->proto = ip->protocol;
 		h->end = h->ip + ntohs(ip->tot_len);
-		h->tcp = h->ip + ip->ihl * 4;
+		h->l4 = h->ip + ip->ihl * 4;
 	} else if (h->v6) {
 		const struct ipv6hdr *ip6 = (const void *)(p + h->ip);
 
-		if (len < h->ip + sizeof(*ip6) || ip6->nexthdr != IPPROTO_TCP)
+		if (len < h->ip + sizeof(*ip6))
 			return;
-		h->tcp = h->ip + sizeof(*ip6);
-		h->end = h->tcp + ntohs(ip6->payload_len);
+		h->proto = ip6->nexthdr;
+		h->l4 = h->ip + sizeof(*ip6);
+		h->end = h->l4 + ntohs(ip6->payload_len);
 	} else {
 		return;
 	}
-	if (len < h->tcp + sizeof(struct tcphdr))
+	if (h->proto != IPPROTO_TCP) {
+		if (h->proto == IPPROTO_UDP)
+			read_udp(p, len, h);
+		return;
+	}
+	if (len < h->l4 + sizeof(struct tcphdr))
 		return;
 	len = min(len, h->end - 1);	/* at least a byte of payload */
-	if (((const struct tcphdr *)(p + h->tcp))->doff >= 5 &&
-	    h->tcp + ((const struct tcphdr *)(p + h->tcp))->doff * 4 <= len)
-		h->payload = h->tcp + ((const struct tcphdr *)(p + h->tcp))->doff * 4;
+	if (((const struct tcphdr *)(p + h->l4))->doff >= 5 &&
+	    h->l4 + ((const struct tcphdr *)(p + h->l4))->doff * 4 <= len)
+		h->payload = h->l4 + ((const struct tcphdr *)(p + h->l4))->doff * 4;
 }
 
 /*
  * The verdict a NIC would have given, which AF_XDP does not pass on: here all bytes lie in
- * one piece, which is cheaper than TCP's own way over header and fragment.  @p: headers in
- * kernel memory; @data: the frame.  A wrong sum is left to TCP, which counts it.
+ * one piece, which is cheaper than the protocol's own way over header and fragment.  @p: headers in
+ * kernel memory; @data: the frame.  A wrong sum is left to the protocol, which counts it;
+ * and so is a UDP datagram without one.
  */
 static bool checksum_is_right(const u8 *p, const u8 *data, const struct headers *h)
 {
-	u32 len = h->end - h->tcp;
-	__wsum sum = csum_partial(data + h->tcp, len, 0);
+	u32 len = h->end - h->l4;
 	const struct iphdr *ip;
+	__wsum sum;
+
+	if (h->proto == IPPROTO_UDP && !((const struct udphdr *)(p + h->l4))->check)
+		return false;
+	sum = csum_partial(data + h->l4, len, 0);
 
 	if (h->v6) {
 		const struct ipv6hdr *ip6 = (const void *)(p + h->ip);
 
-		return !csum_ipv6_magic(&ip6->saddr, &ip6->daddr, len, IPPROTO_TCP, sum);
+		return !csum_ipv6_magic(&ip6->saddr, &ip6->daddr, len, h->proto, sum);
 	}
 	ip = (const void *)(p + h->ip);
-	return !csum_tcpudp_magic(ip->saddr, ip->daddr, len, IPPROTO_TCP, sum);
+	return !csum_tcpudp_magic(ip->saddr, ip->daddr, len, h->proto, sum);
 }
 
 /* Takes the next descriptor; false for one that names nothing we gave the NIC. */
@@ -330,6 +355,7 @@ u32 pst_inject(struct pst_nicq *q, u32 budget)
 	}
 	end_merging(&b);
 	this_cpu_write(pst_injecting, NULL);
+	pst_udp_pull(q->ring);
 	settle(&b, unused, nunused);
 	local_bh_enable();
 

@@ -392,7 +392,7 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	struct pst_queues queues;
 	struct net_device *dev;
 	struct pst_nic *nic;
-	int err, port_nr;
+	int err, key;
 	int others = pins_of(port);
 
 	lockdep_assert_held(&port->mutex);
@@ -450,9 +450,9 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 		WRITE_ONCE(nic->gone, true);
 		pst_port_attend(port);
 	}
-	for (port_nr = 0; port_nr < 65536; port_nr++)
-		if (port->steer[port_nr])
-			pst_xdp_steer(nic->xdp, nic->queues, (__force __be16)port_nr, true);
+	for (key = 0; key < PST_STEER_KEYS; key++)
+		if (port->steer[key])
+			pst_xdp_steer(nic->xdp, nic->queues, key, true);
 	netdev_info(dev, "paste: attached to %s, %u queue(s), %s, XDP in %s mode\n",
 		    port->name, nic->nqueues, nic->zero_copy ? "zero copy" : "copy mode",
 		    nic->skb_mode ? "skb" : "driver");
@@ -512,30 +512,32 @@ void pst_nic_detach_all(struct pst_port *port)
 
 /* ------------------------------------------------------------ steering */
 
-/* Packets to local port @lport come through the attached NICs from now on. */
-int pst_nic_steer(struct pst_port *port, __be16 lport)
+/* Packets with this key (pst_steer_key(); 0: none) come through the attached NICs from now on. */
+int pst_nic_steer(struct pst_port *port, u32 key)
 {
 	struct pst_nic *nic;
 
 	lockdep_assert_held(&port->mutex);
-	if (port->steer[(__force u16)lport] == U16_MAX)
+	if (!key)
+		return 0;
+	if (port->steer[key] == U16_MAX)
 		return -ENOSPC;
-	if (port->steer[(__force u16)lport]++)
+	if (port->steer[key]++)
 		return 0;
 	list_for_each_entry(nic, &port->nics, node)
-		pst_xdp_steer(nic->xdp, nic->queues, lport, true);
+		pst_xdp_steer(nic->xdp, nic->queues, key, true);
 	return 0;
 }
 
-void pst_nic_unsteer(struct pst_port *port, __be16 lport)
+void pst_nic_unsteer(struct pst_port *port, u32 key)
 {
 	struct pst_nic *nic;
 
 	lockdep_assert_held(&port->mutex);
-	if (--port->steer[(__force u16)lport])
+	if (!key || --port->steer[key])
 		return;
 	list_for_each_entry(nic, &port->nics, node)
-		pst_xdp_steer(nic->xdp, nic->queues, lport, false);
+		pst_xdp_steer(nic->xdp, nic->queues, key, false);
 }
 
 /*

@@ -62,8 +62,8 @@ bool pst_nic_is_attached(struct pst_port *port, const char *ifname);
 void pst_nic_detach_all(struct pst_port *port);
 void pst_nic_sweep(struct pst_port *port);
 
-int pst_nic_steer(struct pst_port *port, __be16 lport);
-void pst_nic_unsteer(struct pst_port *port, __be16 lport);
+int pst_nic_steer(struct pst_port *port, u32 key);
+void pst_nic_unsteer(struct pst_port *port, u32 key);
 
 struct pst_ring *pst_nic_ring_for(struct pst_port *port, const struct pst_rings *among,
 				  const struct sock *sk);

@@ -358,7 +358,7 @@ static struct pst_port *port_create(const char *name, const struct pst_port_conf
 	INIT_DELAYED_WORK(&port->housekeeping, housekeeping);
 	port->tx_slots = cfg->tx_slots;
 	port->rx_slots = cfg->rx_slots;
-	port->steer = kvcalloc(65536, sizeof(*port->steer), GFP_KERNEL_ACCOUNT);
+	port->steer = kvcalloc(PST_STEER_KEYS, sizeof(*port->steer), GFP_KERNEL_ACCOUNT);
 	if (!port->steer)
 		goto err_free;
 	port->region = cfg->ext ? pst_region_create_ext(&g, cfg->ext) : pst_region_create(&g);

@@ -25,7 +25,7 @@ struct pst_port {
 	u32 tx_slots, rx_slots;
 	u32 nrings;
 	struct net *net;		/* reference held */
-	u32 *steer;			/* [65536] registered sockets by local port */
+	u32 *steer;			/* [PST_STEER_KEYS] registered sockets by protocol and port */
 
 	/* Changes with each connection: syncs read where the table is, under RCU. */
 	struct pst_fdmap socks ____cacheline_aligned_in_smp;

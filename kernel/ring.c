@@ -7,8 +7,9 @@
  *
  * RX sync                                   TX sync (stack_tx.c does the slots)
  *   1. take head (B), give buffers back       1. take head (B)
- *   2. let waiting sockets move on            2. each slot to its socket
- *   3. run the NIC queues of the ring         3. fresh buffers, tail (C)
+ *   2. let waiting sockets move on, pull      2. each slot to its socket
+ *      datagrams                              3. fresh buffers, tail (C)
+ *   3. run the NIC queues of the ring
  *   4. withdraw slots of closed sockets,
  *      publish the rest (C)
  *
@@ -52,6 +53,7 @@ int pst_ring_init(struct pst_ring *ring, struct pst_port *port, u16 id)
 	init_waitqueue_head(&ring->wait);
 	spin_lock_init(&ring->lock);
 	INIT_LIST_HEAD(&ring->waiting);
+	INIT_LIST_HEAD(&ring->arrived);
 	INIT_LIST_HEAD(&ring->writable);
 	INIT_LIST_HEAD(&ring->acceptable);
 	INIT_LIST_HEAD(&ring->closing);
@@ -222,6 +224,7 @@ static void publish(struct pst_ring *ring)
 	struct pst_kring *k = &ring->rx;
 	struct netmap_slot *slots = k->ring->slot;
 	u32 from, to, fresh;
+	bool late;
 
 	spin_lock_bh(&ring->lock);
 	to = k->tail;
@@ -247,7 +250,10 @@ static void publish(struct pst_ring *ring)
 	fresh = pst_kring_span(k, k->tail, k->fill);
 	publish_tail(k, k->fill);
 	WRITE_ONCE(ring->owner, NULL);	/* what comes now must wake us */
+	late = !list_empty(&ring->arrived);
 	spin_unlock_bh(&ring->lock);
+	if (unlikely(late))	/* and so must datagrams that came too late to be pulled */
+		pst_ring_wake(ring);
 
 	if (fresh) {
 		ring->c.rx_batches++;
@@ -285,6 +291,7 @@ static void run_input(struct pst_ring *ring, bool busy_poll)
 		spin_unlock_bh(&ring->lock);
 	}
 	pst_stack_resume(ring);
+	pst_udp_pull(ring);
 	pst_nic_poll(ring, busy_poll);
 }
 
@@ -359,6 +366,7 @@ int pst_ring_txsync(struct pst_ring *ring)
 static bool owes(struct pst_ring *ring)
 {
 	return !list_empty(&ring->waiting) || !list_empty(&ring->writable) ||
+	       !list_empty(&ring->arrived) ||
 	       READ_ONCE(ring->tx.sent) != READ_ONCE(ring->tx.head);
 }
 
@@ -404,6 +412,33 @@ void pst_ring_wake(struct pst_ring *ring)
 	ring->c.rx_wakeups++;
 	wake_up_interruptible_poll(&ring->wait, EPOLLIN | EPOLLRDNORM |
 						EPOLLOUT | EPOLLWRNORM);
+}
+
+/* Slot @i, put in this sync, is longer than it was said to be. */
+void pst_ring_amend(struct pst_ring *ring, u32 i, u16 len, u16 flags)
+{
+	struct netmap_slot *slot = &ring->rx.ring->slot[i];
+
+	spin_lock_bh(&ring->lock);
+	slot->len = len;
+	slot->flags |= flags;
+	spin_unlock_bh(&ring->lock);
+}
+
+/* Slot @i with @buf, put in this sync, is nothing after all. */
+void pst_ring_take_back(struct pst_ring *ring, u32 i, u32 buf)
+{
+	struct pst_kring *k = &ring->rx;
+
+	spin_lock_bh(&ring->lock);
+	if (likely(k->fill == pst_kring_next(k, i))) {
+		pst_buf_give_back(&ring->pool, buf);
+		k->ring->slot[i].buf_idx = PST_BUF_NONE;
+		k->fill = i;
+	} else {
+		ring->rx_sock[i] = NULL;	/* publish() withdraws it */
+	}
+	spin_unlock_bh(&ring->lock);
 }
 
 void pst_ring_put_event(struct pst_ring *ring, struct pst_sock *ps, u16 flags, int err)

@@ -58,6 +58,7 @@ struct pst_ring {
 	spinlock_t lock;
 	struct pst_pool pool;
 	struct list_head waiting;	/* sockets with undelivered data */
+	struct list_head arrived;	/* UDP sockets to be looked at */
 	struct list_head writable;	/* sockets whose queue may move on */
 	struct list_head acceptable;	/* listeners somebody has connected to */
 	struct list_head closing;	/* sockets whose descriptor is to be closed */
@@ -91,6 +92,8 @@ int pst_ring_txsync(struct pst_ring *ring);
 bool pst_ring_takeover(struct pst_ring *ring);
 bool pst_ring_due(struct pst_ring *ring);
 
+void pst_ring_amend(struct pst_ring *ring, u32 i, u16 len, u16 flags);
+void pst_ring_take_back(struct pst_ring *ring, u32 i, u32 buf);
 void pst_ring_put_event(struct pst_ring *ring, struct pst_sock *ps, u16 flags, int err);
 void pst_ring_forget(struct pst_ring *ring, struct pst_sock *ps);
 void pst_ring_wake(struct pst_ring *ring);

@@ -13,6 +13,11 @@
  * number is registered again, and by a sweep once a second; from the first
  * notice on no slot carries its number.
  *
+ * That is TCP.  Other sockets have a table of operations (struct pst_proto): UDP in
+ * udp.c, all the others in generic.c.  Their callbacks may come without any lock, under
+ * RCU, so a pst_sock outlives them by a grace period; and as what we call takes the socket's
+ * lock itself, a mutex of ours is in its place.
+ *
  * TCP calls the callbacks we take with the socket locked (by a bottom half or by its
  * owner), and (un)registering holds lock_sock(), so a callback never meets a
  * pst_sock that is being taken down.
@@ -32,6 +37,8 @@ void pst_sock_put(struct pst_sock *ps)
 {
 	if (!refcount_dec_and_test(&ps->ref))
 		return;
+	if (ps->rest)
+		consume_skb(ps->rest);
 	kfree(ps->txq);
 	pst_owner_destroy(&ps->owner);
 	sock_put(ps->sk);
@@ -53,14 +60,9 @@ struct pst_sock *pst_stack_find(struct pst_port *port, int fd)
 
 static void ulp_release(struct sock *sk);
 
-static struct pst_sock *ps_of(const struct sock *sk)
-{
-	return (struct pst_sock *)((uintptr_t)sk->sk_user_data & SK_USER_DATA_PTRMASK);
-}
-
 static void on_data_ready(struct sock *sk)
 {
-	struct pst_sock *ps = ps_of(sk);
+	struct pst_sock *ps = pst_sock_of(sk);
 
 	if (likely(ps))
 		pst_sock_drain(ps);
@@ -73,7 +75,7 @@ static void on_data_ready(struct sock *sk)
  */
 static void on_state_change(struct sock *sk)
 {
-	struct pst_sock *ps = ps_of(sk);
+	struct pst_sock *ps = pst_sock_of(sk);
 
 	if (ps) {
 		if (sk->sk_err)
@@ -87,7 +89,7 @@ static void on_state_change(struct sock *sk)
 
 static void on_write_space(struct sock *sk)
 {
-	struct pst_sock *ps = ps_of(sk);
+	struct pst_sock *ps = pst_sock_of(sk);
 
 	if (ps) {
 		pst_sock_writable(ps);
@@ -110,12 +112,18 @@ static void hook(struct pst_sock *ps)
 {
 	struct sock *sk = ps->sk;
 
-	__module_get(THIS_MODULE);	/* TCP or unhook() puts it */
-	inet_csk(sk)->icsk_ulp_ops = &ulp;
 	ps->data_ready = sk->sk_data_ready;
 	ps->state_change = sk->sk_state_change;
 	ps->write_space = sk->sk_write_space;
-	WRITE_ONCE(sk->sk_user_data, (void *)((uintptr_t)ps | SK_USER_DATA_NOCOPY));
+	ps->error_report = sk->sk_error_report;
+	/* The callbacks of others may run without the socket's lock: they look at @ps. */
+	smp_store_release(&sk->sk_user_data, (void *)((uintptr_t)ps | SK_USER_DATA_NOCOPY));
+	if (ps->proto) {
+		ps->proto->hook(sk);
+		return;
+	}
+	__module_get(THIS_MODULE);	/* TCP or unhook() puts it */
+	inet_csk(sk)->icsk_ulp_ops = &ulp;
 	WRITE_ONCE(sk->sk_data_ready, on_data_ready);
 	WRITE_ONCE(sk->sk_state_change, on_state_change);
 	WRITE_ONCE(sk->sk_write_space, on_write_space);
@@ -131,6 +139,8 @@ static void unhook(struct pst_sock *ps)
 		WRITE_ONCE(sk->sk_data_ready, ps->data_ready);
 		WRITE_ONCE(sk->sk_state_change, ps->state_change);
 		WRITE_ONCE(sk->sk_write_space, ps->write_space);
+		if (ps->proto)
+			WRITE_ONCE(sk->sk_error_report, ps->error_report);
 		WRITE_ONCE(sk->sk_user_data, NULL);
 	}
 	write_unlock_bh(&sk->sk_callback_lock);
@@ -139,7 +149,7 @@ static void unhook(struct pst_sock *ps)
 /* TCP destroys the connection; the struct sock stays as long as we hold it. */
 static void ulp_release(struct sock *sk)
 {
-	struct pst_sock *ps = ps_of(sk);
+	struct pst_sock *ps = pst_sock_of(sk);
 
 	if (ps)
 		unhook(ps);
@@ -151,15 +161,15 @@ static void unregister(struct pst_sock *ps)
 	struct pst_ring *ring = ps->ring;
 	struct sock *sk = ps->sk;
 
-	lock_sock(sk);
+	pst_sock_lock(ps);
 	set_bit(PST_SOCK_GONE, &ps->flags);
 	unhook(ps);
-	if (inet_csk(sk)->icsk_ulp_ops == &ulp) {
+	if (!ps->proto && inet_csk(sk)->icsk_ulp_ops == &ulp) {
 		inet_csk(sk)->icsk_ulp_ops = NULL;
 		module_put(THIS_MODULE);
 	}
 	pst_txq_drop(ps);
-	release_sock(sk);
+	pst_sock_unlock(ps);
 
 	spin_lock_bh(&ring->lock);
 	pst_ring_forget(ring, ps);
@@ -171,13 +181,17 @@ static void unregister(struct pst_sock *ps)
 		list_del(&ps->write_node);
 		pst_sock_put(ps);
 	}
+	if (!list_empty(&ps->arrive_node)) {
+		list_del_init(&ps->arrive_node);
+		pst_sock_put(ps);
+	}
 	if (!list_empty(&ps->close_node)) {
 		list_del_init(&ps->close_node);
 		pst_sock_put(ps);
 	}
 	spin_unlock_bh(&ring->lock);
 
-	pst_nic_unsteer(ps->port, ps->lport);
+	pst_nic_unsteer(ps->port, ps->steer);
 	pst_sock_put(ps);
 }
 
@@ -192,7 +206,7 @@ static void forget(struct pst_port *port, struct pst_sock *ps)
 /* What the socket has queued goes nowhere: it was reset, or closed for too long. */
 static bool is_hopeless(const struct pst_sock *ps)
 {
-	return ps->sk->sk_state == TCP_CLOSE ||
+	return (!ps->proto && ps->sk->sk_state == TCP_CLOSE) ||
 	       (test_bit(PST_SOCK_CLOSING, &ps->flags) && time_after(jiffies, ps->close_by));
 }
 
@@ -207,11 +221,11 @@ void pst_stack_sweep(struct pst_port *port)
 		if (pst_sock_dead(ps)) {
 			forget(port, ps);
 		} else if (pst_txq_len(ps) && is_hopeless(ps)) {
-			lock_sock(ps->sk);
+			pst_sock_lock(ps);
 			pst_txq_drop(ps);
 			if (test_bit(PST_SOCK_CLOSING, &ps->flags))
 				pst_sock_close(ps);
-			release_sock(ps->sk);
+			pst_sock_unlock(ps);
 		}
 	}
 }
@@ -234,11 +248,19 @@ void pst_stack_forget(struct pst_port *port, struct pst_sock *ps)
 		forget(port, ps);
 }
 
-/* What never changes: a TCP socket of the port's namespace. */
-static int check_kind(const struct pst_port *port, const struct sock *sk)
+/* What never changes: a socket of a kind we know, of the port's namespace. */
+static int check_kind(const struct pst_port *port, const struct sock *sk,
+		      const struct pst_proto **proto)
 {
-	if (!sk || sk->sk_protocol != IPPROTO_TCP || sk->sk_type != SOCK_STREAM ||
-	    (sk->sk_family != AF_INET && sk->sk_family != AF_INET6))
+	bool inet = sk && (sk->sk_family == AF_INET || sk->sk_family == AF_INET6);
+
+	if (inet && sk->sk_type == SOCK_STREAM && sk->sk_protocol == IPPROTO_TCP)
+		*proto = NULL;
+	else if (inet && sk->sk_type == SOCK_DGRAM && sk->sk_protocol == IPPROTO_UDP)
+		*proto = &pst_udp;
+	else if (sk && pst_generic_knows(sk))
+		*proto = &pst_generic;
+	else
 		return -EPROTONOSUPPORT;
 	return net_eq(sock_net(sk), port->net) ? 0 : -EXDEV;
 }
@@ -252,6 +274,24 @@ static int check_state(struct sock *sk)
 	if (inet_csk(sk)->icsk_ulp_ops)
 		return -EBUSY;
 	return 0;
+}
+
+/* Makes the socket ours.  What has arrived already is for the next sync. */
+static int adopt_pulled(struct pst_sock *ps)
+{
+	struct sock *sk = ps->sk;
+	int err;
+
+	lock_sock(sk);
+	write_lock_bh(&sk->sk_callback_lock);
+	err = sk->sk_user_data ? -EBUSY : ps->proto->check(sk);
+	if (!err)
+		hook(ps);
+	write_unlock_bh(&sk->sk_callback_lock);
+	release_sock(sk);
+	if (!err)
+		pst_sock_ready(ps);
+	return err;
 }
 
 /* Makes the socket ours, under its lock, and takes what has arrived already. */
@@ -277,14 +317,22 @@ out:
 	return err;
 }
 
+/* What the NICs steer to us, see pst_nic_steer(). */
+static u32 steering(const struct pst_sock *ps)
+{
+	u8 ip_proto = ps->proto ? ps->proto->steer : IPPROTO_TCP;
+
+	return ip_proto ? pst_steer_key(ip_proto, inet_sk(ps->sk)->inet_sport) : 0;
+}
+
 /*
  * Registers @sk, which is @fd in the caller's table, with one of the rings @among (see
  * pst_nic_ring_for()); @is_new: the application is to be told.
- * -ENOTCONN: not connected; -EBUSY: registered already, or somebody else's (kTLS, sockmap);
- * -ENOMEM, -ENOSPC.
+ * -ENOTCONN: not connected, UDP: not bound; -EBUSY: registered already, or somebody else's
+ * (kTLS, sockmap); -ENOMEM, -ENOSPC.
  */
 int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct sock *sk, int fd,
-		  bool is_new)
+		  const struct pst_proto *proto, bool is_new)
 {
 	struct pst_sock *ps, *old;
 	int err;
@@ -295,6 +343,10 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 		return -ENOMEM;
 	ps->sk = sk;
 	sock_hold(ps->sk);
+	ps->proto = proto;
+	ps->gso_limit = U32_MAX;
+	mutex_init(&ps->mutex);
+	INIT_LIST_HEAD(&ps->arrive_node);
 	ps->port = port;
 	ps->ring = pst_nic_ring_for(port, among, sk);
 	ps->fd = fd;
@@ -313,11 +365,11 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 	err = old ? -EBUSY : pst_fdmap_reserve(&port->socks, fd);
 	if (err)
 		goto err_put;
-	ps->lport = inet_sk(ps->sk)->inet_sport;
-	err = pst_nic_steer(port, ps->lport);
+	ps->steer = steering(ps);
+	err = pst_nic_steer(port, ps->steer);
 	if (err)
 		goto err_put;
-	err = adopt(ps);
+	err = proto ? adopt_pulled(ps) : adopt(ps);
 	if (err)
 		goto err_unsteer;
 	pst_fdmap_set(&port->socks, fd, ps);
@@ -326,19 +378,22 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 	return 0;
 
 err_unsteer:
-	pst_nic_unsteer(port, ps->lport);
+	pst_nic_unsteer(port, ps->steer);
 err_put:
 	pst_sock_put(ps);
 	return err;
 }
 
 /*
- * Registers the caller's @fd, connected or listening, with one of the rings @among.
- * -EBADF, -ENOTSOCK; -EPROTONOSUPPORT: not TCP; -EXDEV: of another network namespace
- * than the port; and those of pst_stack_add().
+ * Registers the caller's @fd, connected, listening or (UDP) bound, with one of the
+ * rings @among.
+ * -EBADF, -ENOTSOCK; -EPROTONOSUPPORT: of no kind we know; -EXDEV: of another network
+ * namespace than the port; -EOPNOTSUPP: a listener of another protocol than TCP; and those
+ * of pst_stack_add().
  */
 int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int fd)
 {
+	const struct pst_proto *proto;
 	struct socket *sock;
 	int err;
 
@@ -346,11 +401,11 @@ int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int
 	sock = sockfd_lookup(fd, &err);
 	if (!sock)
 		return err;
-	err = check_kind(port, sock->sk);
-	if (!err)
-		err = sock->sk->sk_state == TCP_LISTEN ?
-		      pst_listener_register(port, among, sock->sk, fd) :
-		      pst_stack_add(port, among, sock->sk, fd, false);
+	err = check_kind(port, sock->sk, &proto);
+	if (!err && !proto && sock->sk->sk_state == TCP_LISTEN)
+		err = pst_listener_register(port, among, sock->sk, fd);
+	else if (!err)
+		err = pst_stack_add(port, among, sock->sk, fd, proto, false);
 	sockfd_put(sock);
 	return err;
 }

@@ -4,6 +4,7 @@
 #define PST_STACK_H
 
 #include <linux/list.h>
+#include <linux/mutex.h>
 #include <linux/rcupdate.h>
 #include <linux/refcount.h>
 #include <net/sock.h>
@@ -11,6 +12,9 @@
 
 /* TX slots a full socket may have waiting outside the ring. */
 #define PST_TXQ_MAX	64
+
+/* Where copied payload starts; room for headers the application may prepend. */
+#define PST_COPY_OFFSET	256
 
 /* TX slots dealt with in one go */
 #define PST_TX_CHUNK	32
@@ -23,6 +27,9 @@ struct pst_txq_entry {
 	bool keep;	/* cited: stays with the application */
 	bool shut;	/* shut sending down after it */
 	bool close;	/* and close the connection; then shut is set as well */
+	bool to;	/* datagram: address before the payload */
+	bool cont;	/* datagram: goes on in the next one */
+	bool copy;	/* not TCP: the bytes are copied, no page reference is held */
 };
 
 struct pst_txq {
@@ -42,7 +49,38 @@ enum {
 	PST_SOCK_NEW,		/* accepted, and the application does not know yet */
 	PST_SOCK_CLOSING,	/* the application wants nothing of it any more */
 	PST_SOCK_GONE,		/* unregistered */
+	PST_SOCK_EOS_SEEN,	/* not TCP: receiving has met the end of the stream */
+	PST_SOCK_ARRIVED,	/* datagrams have come that nobody has looked at */
 };
+
+struct pst_sock;
+
+/*
+ * What other sockets than TCP's do in their own way (TCP has none of it: its way is inlined).
+ * They are pulled, where TCP pushes: their callbacks only list them, and a sync empties them.
+ */
+struct pst_proto {
+	u8 steer;		/* IP protocol the NICs steer, or 0 */
+	bool datagrams;
+	bool by_reference;	/* send() can do with pages */
+
+	/* May it be registered?  Socket hooked by nobody. */
+	int (*check)(struct sock *sk);
+	/* Under sk_callback_lock; the common callbacks are saved before and restored after. */
+	void (*hook)(struct sock *sk);
+	/* From the socket into slots; only inside the ring's RX sync, @ps->mutex held. */
+	void (*drain)(struct pst_sock *ps);
+	/*
+	 * Sends a prefix of @n entries: how many are done.  If that is not all, *@err tells why
+	 * the next was not; of a stream a part of it may be gone.  @ps->mutex held.
+	 */
+	u32 (*send)(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n, int *err);
+	/* Events.  @ps->mutex held. */
+	void (*tell)(struct pst_sock *ps);
+};
+
+extern const struct pst_proto pst_udp;
+extern const struct pst_proto pst_generic;
 
 /* The process, and its table of descriptors, in which a number means something. */
 struct pst_owner {
@@ -52,11 +90,12 @@ struct pst_owner {
 
 struct pst_sock {
 	struct sock *sk;	/* reference held */
+	const struct pst_proto *proto;	/* NULL: TCP */
 	struct pst_port *port;
 	struct pst_ring *ring;	/* fixed at registration */
 	int fd;			/* number in the table of whoever registered it */
 	struct pst_owner owner;	/* of @fd */
-	__be16 lport;		/* steered to us by the NICs while registered */
+	u32 steer;		/* steered to us by the NICs while registered; or 0 */
 	refcount_t ref;		/* one for registration, one per user of a pointer */
 	struct rcu_head rcu;
 	int err;		/* what ended the connection (sk_err is whoever asks first's);
@@ -74,11 +113,19 @@ struct pst_sock {
 	void (*data_ready)(struct sock *sk);
 	void (*state_change)(struct sock *sk);
 	void (*write_space)(struct sock *sk);
+
+	/* not TCP */
+	void (*error_report)(struct sock *sk);
+	struct mutex mutex;		/* in the place of the socket lock: what we call takes that */
+	struct list_head arrive_node;	/* ring->arrived, under ring->lock; or empty */
+	struct sk_buff *rest;		/* datagram that found no room; inside the RX sync */
+	u32 rest_at;			/* what of it is still to come */
+	u32 gso_limit;			/* datagrams of this size were refused in one piece */
 };
 
 int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int fd);
 int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct sock *sk, int fd,
-		  bool is_new);
+		  const struct pst_proto *proto, bool is_new);
 void pst_stack_forget(struct pst_port *port, struct pst_sock *ps);
 void pst_stack_unregister_all(struct pst_port *port);
 void pst_stack_sweep(struct pst_port *port);
@@ -102,16 +149,53 @@ void __pst_sock_tell(struct pst_sock *ps);
 void pst_stack_resume(struct pst_ring *ring);
 void pst_sock_wait(struct pst_sock *ps);
 
+bool pst_may_put(struct pst_sock *ps);
+int pst_copy_out(const struct pst_bufs *bufs, const struct sk_buff *skb, u32 off,
+		 void *to, u32 len);
+bool pst_sock_put_event(struct pst_sock *ps, u16 flags, int err);
+void pst_sock_tell_congestion(struct pst_sock *ps);
+void pst_sock_ready(struct pst_sock *ps);
+
+/* udp.c */
+void pst_udp_pull(struct pst_ring *ring);
+
+/* generic.c */
+bool pst_generic_knows(const struct sock *sk);
+struct file *pst_sock_file(struct pst_sock *ps, struct socket **sock);
+
 /* stack_tx.c */
 void pst_stack_send(struct pst_ring *ring);
 
 /* txq.c */
-int pst_txq_send(struct pst_sock *ps, const struct pst_txq_entry *e[], u32 n);
+int pst_txq_send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n);
 bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e);
 void pst_txq_push_all(struct pst_ring *ring);
 void pst_txq_drop(struct pst_sock *ps);
 void pst_txq_shut(struct sock *sk);
+void pst_sock_retry(struct pst_sock *ps);
 void pst_sock_writable(struct pst_sock *ps);
+
+static inline struct pst_sock *pst_sock_of(const struct sock *sk)
+{
+	return (struct pst_sock *)((uintptr_t)READ_ONCE(sk->sk_user_data) & SK_USER_DATA_PTRMASK);
+}
+
+/* Process context. */
+static inline void pst_sock_lock(struct pst_sock *ps)
+{
+	if (unlikely(ps->proto))
+		mutex_lock(&ps->mutex);
+	else
+		lock_sock(ps->sk);
+}
+
+static inline void pst_sock_unlock(struct pst_sock *ps)
+{
+	if (unlikely(ps->proto))
+		mutex_unlock(&ps->mutex);
+	else
+		release_sock(ps->sk);
+}
 
 static inline u32 pst_txq_len(const struct pst_sock *ps)
 {

@@ -26,9 +26,6 @@
 #include "port.h"
 #include "stack.h"
 
-/* Where copied payload starts; room for headers the application may prepend. */
-#define COPY_OFFSET	256
-
 /* Puts the socket where the next syncs find it. */
 void pst_sock_wait(struct pst_sock *ps)
 {
@@ -60,9 +57,15 @@ static __always_inline bool may_put(struct pst_sock *ps)
 	return true;
 }
 
+/* Is there a slot for data, and a buffer?  If not, the socket waits.  Ring locked. */
+bool pst_may_put(struct pst_sock *ps)
+{
+	return may_put(ps);
+}
+
 /* Into persistent memory the copy goes past the caches: a fence makes it durable. */
-static int copy_out(const struct pst_bufs *bufs, const struct sk_buff *skb, u32 off,
-		    void *to, u32 len)
+int pst_copy_out(const struct pst_bufs *bufs, const struct sk_buff *skb, u32 off,
+		 void *to, u32 len)
 {
 	struct skb_seq_state st;
 	const u8 *data;
@@ -86,17 +89,17 @@ static u32 take_copy(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u3
 	u32 done = 0;
 
 	while (done < len && may_put(ps)) {
-		u32 n = min_t(u32, len - done, PST_BUF_SIZE - COPY_OFFSET);
+		u32 n = min_t(u32, len - done, PST_BUF_SIZE - PST_COPY_OFFSET);
 		u32 buf = pst_buf_take(&ring->pool);
 
 		if (buf == PST_BUF_NONE)
 			break;
-		if (copy_out(bufs, skb, off + done, pst_buf_addr(bufs, buf) + COPY_OFFSET, n)) {
+		if (pst_copy_out(bufs, skb, off + done, pst_buf_addr(bufs, buf) + PST_COPY_OFFSET, n)) {
 			pst_buf_untake(&ring->pool, buf);
 			break;
 		}
 		pst_buf_show(bufs, buf);
-		pst_ring_put(ring, ps, buf, COPY_OFFSET, COPY_OFFSET + n, NS_PST_COPIED);
+		pst_ring_put(ring, ps, buf, PST_COPY_OFFSET, PST_COPY_OFFSET + n, NS_PST_COPIED);
 		ring->c.rx_copied += n;
 		done += n;
 	}
@@ -244,7 +247,7 @@ static void drain_queue(struct pst_sock *ps)
 }
 
 /* An event slot; if there is no room, the socket waits for it. */
-static bool put_event(struct pst_sock *ps, u16 flags, int err)
+bool pst_sock_put_event(struct pst_sock *ps, u16 flags, int err)
 {
 	struct pst_ring *ring = ps->ring;
 	bool room;
@@ -286,11 +289,11 @@ static void tell_end(struct pst_sock *ps)
 		return;
 	}
 	if (eos) {
-		if (!put_event(ps, 0, 0))
+		if (!pst_sock_put_event(ps, 0, 0))
 			return;
 		set_bit(PST_SOCK_EOS_TOLD, &ps->flags);
 	}
-	if (end && put_event(ps, 0, ps->err))
+	if (end && pst_sock_put_event(ps, 0, ps->err))
 		set_bit(PST_SOCK_ERR_TOLD, &ps->flags);
 }
 
@@ -348,13 +351,13 @@ static bool tell_new(struct pst_sock *ps)
 }
 
 /* What the application knows of congestion, brought up to date. */
-static void tell_congestion(struct pst_sock *ps)
+void pst_sock_tell_congestion(struct pst_sock *ps)
 {
 	bool congested = test_bit(PST_SOCK_CONGESTED, &ps->flags);
 
 	if (likely(congested == test_bit(PST_SOCK_CONG_TOLD, &ps->flags)))
 		return;
-	if (put_event(ps, congested ? 0 : NS_PST_CLEAR, EAGAIN))
+	if (pst_sock_put_event(ps, congested ? 0 : NS_PST_CLEAR, EAGAIN))
 		change_bit(PST_SOCK_CONG_TOLD, &ps->flags);
 }
 
@@ -364,8 +367,10 @@ void __pst_sock_tell(struct pst_sock *ps)
 	/* pst_ring_forget() may have been there already; a new one is told of first. */
 	if (pst_sock_dead(ps) || ps->flags & (BIT(PST_SOCK_CLOSING) | BIT(PST_SOCK_NEW)))
 		return;
-	tell_congestion(ps);
-	if (ps->err || (ps->sk->sk_shutdown & RCV_SHUTDOWN))
+	pst_sock_tell_congestion(ps);
+	if (ps->proto)
+		ps->proto->tell(ps);
+	else if (ps->err || (ps->sk->sk_shutdown & RCV_SHUTDOWN))
 		tell_end(ps);
 	pst_ring_wake_for_slot(ps->ring);
 }
@@ -384,6 +389,26 @@ void pst_sock_drain(struct pst_sock *ps)
 		drain_queue(ps);
 	pst_sock_tell(ps);
 	pst_ring_wake_for_slot(ps->ring);
+}
+
+/* One that is pulled has something for the next sync.  Any context, under RCU. */
+void pst_sock_ready(struct pst_sock *ps)
+{
+	struct pst_ring *ring = ps->ring;
+
+	spin_lock_bh(&ring->lock);
+	if (!test_bit(PST_SOCK_GONE, &ps->flags))
+		pst_sock_wait(ps);
+	spin_unlock_bh(&ring->lock);
+	pst_ring_wake(ring);
+}
+
+static void pull(struct pst_sock *ps)
+{
+	if (pst_sock_dead(ps) || test_bit(PST_SOCK_CLOSING, &ps->flags))
+		return;
+	ps->proto->drain(ps);
+	__pst_sock_tell(ps);
 }
 
 static struct pst_sock *next_waiting(struct pst_ring *ring)
@@ -415,10 +440,12 @@ void pst_stack_resume(struct pst_ring *ring)
 	if (!pst_ring_event_room(ring))
 		return;
 	while (turns++ < ring->rx.n && (ps = next_waiting(ring))) {
-		lock_sock(ps->sk);
-		if (!test_bit(PST_SOCK_GONE, &ps->flags))
+		pst_sock_lock(ps);
+		if (unlikely(ps->proto))
+			pull(ps);
+		else if (!test_bit(PST_SOCK_GONE, &ps->flags))
 			pst_sock_drain(ps);
-		release_sock(ps->sk);
+		pst_sock_unlock(ps);
 		again = test_bit(PST_SOCK_WAITING, &ps->flags);
 		pst_sock_put(ps);
 		if (again && (!pst_ring_room(ring) || pst_pool_short(&ring->pool)))

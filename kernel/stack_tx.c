@@ -10,6 +10,7 @@
  *         pst_txq_send                  TCP takes page references, no bytes
  *       send_copy                       one slot, whose bytes TCP copies
  *       control                         pause or resume delivery
+ *       send_other                      sockets that are not TCP (struct pst_proto)
  *       finish_slot                     a buffer for the slot, or the refusal
  *   pst_txq_push_all                    queues of sockets that were full
  *
@@ -45,6 +46,7 @@ enum fate {
 	FATE_NOTHING, FATE_CONTROL, FATE_SEND, FATE_COPY, FATE_QUEUED, FATE_HELD, FATE_REFUSED,
 	FATE_DROPPED,
 	FATE_LATER,	/* no fresh buffer for it now */
+	FATE_OTHER,	/* of a socket that is not TCP, see send_other() */
 };
 
 /* A slot on its way. */
@@ -54,6 +56,7 @@ struct tx_slot {
 	u8 fate;
 	bool pause;		/* FATE_CONTROL: or resume */
 	u16 err;
+	bool part;		/* FATE_OTHER: of several, which go together */
 };
 
 struct tx_chunk {
@@ -63,6 +66,9 @@ struct tx_chunk {
 	u32 nfresh;		/* buffers in fresh[] */
 	u32 need;		/* of these, how many the slots in t[] may need */
 	bool copy_all;		/* buffers are low, or not for TCP to refer to */
+	struct tx_slot *open_next;	/* goes on with a datagram of open_fd; or NULL */
+	int open_fd;
+	bool open_bad;		/* and is to be refused, as what was before it */
 	u32 fresh[PST_TX_CHUNK];
 	struct tx_slot t[PST_TX_CHUNK];
 };
@@ -121,7 +127,7 @@ static void release_sent(struct pst_ring *ring, const struct pst_txq_entry *e)
 static void check_control(struct tx_chunk *c, struct tx_slot *t, const struct netmap_slot *s)
 {
 	u16 what = s->flags & (NS_PST_PAUSE | NS_PST_RESUME | NS_PST_SHUT | NS_PST_CLOSE |
-			       NS_PST_KEEP);
+			       NS_PST_KEEP | NS_PST_TO | NS_PST_CONT);
 
 	if ((what != NS_PST_PAUSE && what != NS_PST_RESUME) || s->offset != s->len) {
 		c->ring->c.bad_flags++;
@@ -130,6 +136,71 @@ static void check_control(struct tx_chunk *c, struct tx_slot *t, const struct ne
 	t->fate = FATE_CONTROL;
 	t->pause = what == NS_PST_PAUSE;
 	t->e.buf = PST_BUF_NONE;
+}
+
+/*
+ * Datagrams in several slots: where the next slot belongs to.  One of them refused has
+ * those behind it refused, or they went as a datagram of their own.
+ */
+static void note_open(struct tx_chunk *c, struct tx_slot *t, const struct netmap_slot *s)
+{
+	c->open_next = s->flags & NS_PST_CONT ? t + 1 : NULL;
+	c->open_fd = s->fd;
+	c->open_bad = t->fate == FATE_REFUSED;
+}
+
+/* Before it was known what socket it is. */
+static void refuse_early(struct tx_chunk *c, struct tx_slot *t, const struct netmap_slot *s,
+			 int err)
+{
+	refuse(t, err);
+	note_open(c, t, s);
+}
+
+/* How a slot of a socket that is not TCP goes. */
+static void check_buffer(struct tx_chunk *c, struct tx_slot *t, const struct netmap_slot *s)
+{
+	u32 len = s->len - s->offset;
+	int err = 0;
+
+	t->fate = FATE_OTHER;
+	t->e.copy = !t->ps->proto->by_reference || c->copy_all || t->part ||
+		    (len <= TX_COPYBREAK && !t->e.keep);
+	if (!len && !t->e.to) {
+		t->e.buf = PST_BUF_NONE;
+		t->e.copy = true;
+	} else if (t->e.copy) {
+		err = pst_buf_owned(c->ring->pool.bufs, s->buf_idx);
+	} else if (c->need == c->nfresh) {
+		t->fate = FATE_LATER;
+	} else {
+		c->need++;
+		err = own(c->ring->pool.bufs, &t->e);
+	}
+	if (err)
+		refuse_buffer(c->ring, t, err);
+}
+
+/* A slot of a socket that is not TCP, or with a flag that is not for TCP. */
+static void check_other(struct tx_chunk *c, struct tx_slot *t, const struct netmap_slot *s)
+{
+	const struct pst_proto *proto = t->ps->proto;
+	u16 wrong = proto && proto->datagrams ? NS_PST_SHUT : NS_PST_TO | NS_PST_CONT;
+	bool goes_on = c->open_next == t && c->open_fd == s->fd;
+
+	t->e.to = s->flags & NS_PST_TO;
+	t->e.cont = s->flags & NS_PST_CONT;
+	t->part = t->e.cont || goes_on;
+	if (s->flags & wrong || (t->e.cont && t->e.close) || (goes_on && c->open_bad)) {
+		c->ring->c.bad_flags++;
+		refuse(t, -EINVAL);
+	} else if (t->e.to && (s->offset < sizeof(struct nm_pst_addr) || goes_on)) {
+		c->ring->c.bad_place++;
+		refuse(t, -EMSGSIZE);
+	} else {
+		check_buffer(c, t, s);
+	}
+	note_open(c, t, s);
 }
 
 /*
@@ -155,14 +226,15 @@ static void check_slot(struct tx_chunk *c, const struct netmap_slot *shared,
 	*held = NULL;
 	if (unlikely(s.flags & ~NS_PST_TX_FLAGS)) {
 		ring->c.bad_flags++;
-		return refuse(t, -EINVAL);
+		return refuse_early(c, t, &s, -EINVAL);
 	}
 	if (unlikely(s.len > PST_BUF_SIZE || s.offset > s.len)) {
 		ring->c.bad_place++;
-		return refuse(t, -EMSGSIZE);
+		return refuse_early(c, t, &s, -EMSGSIZE);
 	}
 	if (unlikely(s.offset == s.len &&
-		     !(s.flags & (NS_PST_SHUT | NS_PST_CLOSE | NS_PST_PAUSE | NS_PST_RESUME))))
+		     !(s.flags & (NS_PST_SHUT | NS_PST_CLOSE | NS_PST_PAUSE | NS_PST_RESUME |
+				  NS_PST_TO | NS_PST_CONT))))
 		return;
 	if (likely(!t->ps)) {
 		if (last && last->fd == s.fd && !pst_sock_dead(last)) {
@@ -175,10 +247,12 @@ static void check_slot(struct tx_chunk *c, const struct netmap_slot *shared,
 	if (unlikely(!t->ps || pst_sock_dead(t->ps) ||
 		     test_bit(PST_SOCK_CLOSING, &t->ps->flags))) {
 		ring->c.bad_fd++;
-		return refuse(t, -EBADF);
+		return refuse_early(c, t, &s, -EBADF);
 	}
 	if (unlikely(s.flags & (NS_PST_PAUSE | NS_PST_RESUME)))
 		return check_control(c, t, &s);
+	if (unlikely(t->ps->proto || s.flags & (NS_PST_TO | NS_PST_CONT)))
+		return check_other(c, t, &s);
 	t->fate = FATE_SEND;
 	if (unlikely(s.offset == s.len)) {	/* SHUT alone: no buffer */
 		t->e.buf = PST_BUF_NONE;
@@ -298,7 +372,7 @@ static void note_failure(struct pst_sock *ps, int sent)
 static void send_run(struct tx_chunk *c, struct tx_slot *t, u32 n)
 {
 	struct pst_ring *ring = c->ring;
-	const struct pst_txq_entry *e[PST_TX_CHUNK];
+	struct pst_txq_entry *e[PST_TX_CHUNK];
 	struct pst_sock *ps = t->ps;
 	int sent = -EAGAIN;
 	u32 i;
@@ -396,14 +470,105 @@ static void control(struct tx_slot *t)
 {
 	struct pst_sock *ps = t->ps;
 
-	lock_sock(ps->sk);
+	pst_sock_lock(ps);
 	if (t->pause) {
 		set_bit(PST_SOCK_PAUSED, &ps->flags);
 	} else if (!test_bit(PST_SOCK_GONE, &ps->flags)) {
 		clear_bit(PST_SOCK_PAUSED, &ps->flags);
-		pst_sock_drain(ps);
+		if (ps->proto)
+			pst_sock_ready(ps);
+		else
+			pst_sock_drain(ps);
 	}
-	release_sock(ps->sk);
+	pst_sock_unlock(ps);
+}
+
+/* Slots of one socket from @t on, at most @max; @whole: those that are whole datagrams. */
+static u32 gather_other(struct tx_slot *t, u32 max, struct pst_txq_entry *e[], u32 *whole)
+{
+	u32 n = 0;
+
+	*whole = 0;
+	do {
+		e[n] = &t[n].e;
+		if (!t[n++].e.cont)
+			*whole = n;
+	} while (n < max && t[n].fate == FATE_OTHER && t[n].ps == t->ps && !t[n - 1].e.close);
+	return n;
+}
+
+static void sent_other(struct tx_slot *t)
+{
+	t->fate = t->e.copy ? FATE_COPY : FATE_SEND;
+	if (t->e.close)
+		begin_close(t->ps);
+}
+
+/* Socket full.  A datagram of several slots is never torn: it is held back as it is. */
+static void wait_other(struct tx_chunk *c, struct tx_slot *t)
+{
+	if (t->part)
+		hold(c->ring, t);
+	else if (t->e.copy && t->e.buf != PST_BUF_NONE)
+		keep_rest(c, t);
+	else
+		queue_or_hold(c->ring, t);
+}
+
+static void fail_other(struct tx_chunk *c, struct tx_slot *t, int err)
+{
+	c->ring->c.tx_failed++;
+	if (!t->e.copy)
+		disown(c->ring->pool.bufs, &t->e);
+	if (t->ps->proto->datagrams)
+		return refuse(t, err);
+	note_failure(t->ps, err);
+	refuse_or_close(t, err);
+}
+
+/* Slots of a socket that is not TCP; how many of @max were dealt with. */
+static u32 send_other(struct tx_chunk *c, struct tx_slot *t, u32 max)
+{
+	struct pst_txq_entry *e[PST_TX_CHUNK];
+	struct pst_sock *ps = t->ps;
+	u32 i = 0, n, whole;
+	bool full = false;
+
+	n = gather_other(t, max, e, &whole);
+	pst_sock_lock(ps);
+	while (i < whole) {
+		int err = 0;
+		u32 done = 0;
+
+		if (pst_sock_dead(ps))
+			err = -EPIPE;
+		else if (!goes_first(c->ring, ps))
+			err = -EAGAIN;
+		else
+			done = ps->proto->send(ps, e + i, whole - i, &err);
+		while (done--)
+			sent_other(&t[i++]);
+		if (err == -EAGAIN) {
+			full = true;
+			while (i < whole)
+				wait_other(c, &t[i++]);
+		} else if (err) {
+			/* One datagram, but all of a stream. */
+			do {
+				fail_other(c, &t[i++], err);
+			} while (i < whole && (!ps->proto->datagrams || t[i - 1].e.cont));
+		}
+	}
+	for (; i < n; i++) {	/* the end of it is missing */
+		c->ring->c.bad_flags++;
+		refuse(&t[i], -EINVAL);
+	}
+	/* Not every protocol says when there is space; and when all went, congestion is over. */
+	if (test_bit(PST_SOCK_CONGESTED, &ps->flags) && (!full || pst_txq_len(ps)))
+		pst_sock_retry(ps);
+	pst_sock_tell(ps);
+	pst_sock_unlock(ps);
+	return n;
 }
 
 static void send_chunk(struct tx_chunk *c)
@@ -415,6 +580,8 @@ static void send_chunk(struct tx_chunk *c)
 		n = 1;
 		if (t->fate == FATE_COPY) {
 			send_copy(c, t);
+		} else if (unlikely(t->fate == FATE_OTHER)) {
+			n = send_other(c, t, end - t);
 		} else if (t->fate == FATE_CONTROL) {
 			control(t);
 		} else if (t->fate == FATE_SEND) {
@@ -539,6 +706,28 @@ static u32 guess_need(const struct pst_kring *k, u32 i, u32 n)
 	return need;
 }
 
+/*
+ * What the chunk, whose next slot would be @i, has of a datagram without its end waits for the
+ * next one; unless it is all there is in this one, then it is too long.
+ */
+static void leave_for_next(struct tx_chunk *c, u32 i)
+{
+	struct pst_ring *ring = c->ring;
+	struct tx_slot *t = c->t + c->n;
+
+	while (t > c->t && t[-1].fate == FATE_OTHER && t[-1].e.cont && t[-1].ps == c->t[c->n - 1].ps)
+		t--;
+	if (t == c->t) {
+		c->open_bad = true;
+		return;
+	}
+	c->open_next = NULL;
+	while (c->t + c->n > t) {
+		i = i ? i - 1 : ring->tx.n - 1;
+		ring->tx_sock[i] = c->t[--c->n].ps;	/* with its reference */
+	}
+}
+
 /* As many slots from @i on as there are fresh buffers for, up to a chunk. */
 static void open_chunk(struct tx_chunk *c, u32 i)
 {
@@ -548,6 +737,7 @@ static void open_chunk(struct tx_chunk *c, u32 i)
 	u32 want = guess_need(k, i, n);
 	struct pst_sock *last = NULL;
 
+	c->open_next = c->open_next == c->t + c->n ? c->t : NULL;
 	c->need = 0;
 	c->nfresh = 0;
 	c->copy_all = pst_pool_low(&ring->pool) || pst_bufs_copy_only(ring->pool.bufs);
@@ -566,6 +756,8 @@ static void open_chunk(struct tx_chunk *c, u32 i)
 		if (unlikely(t->fate == FATE_LATER))
 			break;
 	}
+	if (unlikely(c->n && c->t[c->n - 1].fate == FATE_OTHER && i != k->head))
+		leave_for_next(c, i);
 }
 
 /* Returns the first slot the chunk has not dealt with. */
@@ -615,6 +807,10 @@ static bool send_small(struct pst_ring *ring, struct pst_batch *batch, u32 i)
 	ps = pst_stack_find(ring->port, s.fd);
 	if (unlikely(!ps))
 		return false;
+	if (unlikely(ps->proto)) {
+		pst_sock_put(ps);
+		return false;
+	}
 	lock_for_send(batch, ps->sk);
 	if (likely(!pst_sock_dead(ps) && !test_bit(PST_SOCK_CLOSING, &ps->flags)))
 		sent = copy_to_tcp(ring, ps, s.buf_idx, s.offset, s.len, false);
@@ -663,6 +859,7 @@ void pst_stack_send(struct pst_ring *ring)
 	pst_txq_push_all(ring);
 	c.ring = ring;
 	c.batch = &batch;
+	c.open_next = NULL;
 	do {
 		from = i;
 		i = send_smalls(ring, &batch, i);

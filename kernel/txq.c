@@ -47,7 +47,7 @@ void pst_txq_shut(struct sock *sk)
  * Sends @n entries, of which only the last may shut; the number of bytes taken, or an
  * error if none were.
  */
-int pst_txq_send(struct pst_sock *ps, const struct pst_txq_entry *e[], u32 n)
+int pst_txq_send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n)
 {
 	struct pst_ring *ring = ps->ring;
 	struct bio_vec bv[PST_TX_CHUNK];
@@ -93,7 +93,7 @@ bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e)
 	set_bit(PST_SOCK_CONGESTED, &ps->flags);
 	if (e->close) {
 		/* As long as a closed socket waits for its peer; which may never read. */
-		ps->close_by = jiffies + tcp_fin_time(ps->sk);
+		ps->close_by = jiffies + (ps->proto ? TCP_TIMEWAIT_LEN : tcp_fin_time(ps->sk));
 		set_bit(PST_SOCK_CLOSING, &ps->flags);
 	}
 	return true;
@@ -136,7 +136,7 @@ static void txq_advance(struct pst_sock *ps, u32 n, size_t sent)
 }
 
 /* The front of the queue up to an entry that shuts; at most a chunk. */
-static u32 txq_front(struct pst_sock *ps, const struct pst_txq_entry *e[])
+static u32 txq_front(struct pst_sock *ps, struct pst_txq_entry *e[])
 {
 	u32 n = 0;
 
@@ -148,22 +148,60 @@ static u32 txq_front(struct pst_sock *ps, const struct pst_txq_entry *e[])
 	return n;
 }
 
-/* Socket locked by us. */
-static void push(struct pst_sock *ps)
+/* Not TCP: the same by entries.  False: the socket is still full. */
+static bool push_pulled(struct pst_sock *ps)
 {
-	const struct pst_txq_entry *e[PST_TX_CHUNK];
+	struct pst_txq_entry *e[PST_TX_CHUNK];
+
+	while (pst_txq_len(ps)) {
+		u32 n = txq_front(ps, e), done;
+		int err = 0;
+
+		done = ps->proto->send(ps, e, n, &err);
+		spin_lock_bh(&ps->ring->lock);
+		while (done--)
+			txq_pop(ps);
+		if (err && err != -EAGAIN && ps->proto->datagrams) {
+			ps->ring->c.tx_failed++;
+			txq_pop(ps);	/* that one only */
+			err = 0;
+		}
+		spin_unlock_bh(&ps->ring->lock);
+		if (err == -EAGAIN)
+			return false;
+		if (err)
+			pst_txq_drop(ps);
+	}
+	return true;
+}
+
+/* Until the queue is empty (true) or the socket is full. */
+static bool push_tcp(struct pst_sock *ps)
+{
+	struct pst_txq_entry *e[PST_TX_CHUNK];
 
 	while (pst_txq_len(ps)) {
 		u32 n = txq_front(ps, e);
 		int sent = pst_txq_send(ps, e, n);
 
 		if (sent == -EAGAIN)
-			return;
+			return false;
 		if (sent < 0) {
 			pst_txq_drop(ps);
 			break;
 		}
 		txq_advance(ps, n, sent);
+	}
+	return true;
+}
+
+/* Socket locked by us. */
+static void push(struct pst_sock *ps)
+{
+	if (!(ps->proto ? push_pulled(ps) : push_tcp(ps))) {
+		if (ps->proto)	/* not all of them tell when there is space */
+			pst_sock_retry(ps);
+		return;
 	}
 	clear_bit(PST_SOCK_CONGESTED, &ps->flags);
 	if (test_bit(PST_SOCK_CLOSING, &ps->flags)) {
@@ -172,21 +210,28 @@ static void push(struct pst_sock *ps)
 	}
 }
 
-/* The socket has write space.  Any context, socket locked. */
-void pst_sock_writable(struct pst_sock *ps)
+/* The next sync is to try, or housekeeping.  Socket locked, or under RCU. */
+void pst_sock_retry(struct pst_sock *ps)
 {
 	struct pst_ring *ring = ps->ring;
 
-	if (!test_bit(PST_SOCK_CONGESTED, &ps->flags))
-		return;
 	spin_lock_bh(&ring->lock);
-	if (!test_and_set_bit(PST_SOCK_WRITABLE, &ps->flags)) {
+	if (!test_bit(PST_SOCK_GONE, &ps->flags) &&
+	    !test_and_set_bit(PST_SOCK_WRITABLE, &ps->flags)) {
 		refcount_inc(&ps->ref);
 		list_add_tail(&ps->write_node, &ring->writable);
 		pst_port_attend(ring->port);
 	}
 	spin_unlock_bh(&ring->lock);
-	pst_ring_wake(ring);
+}
+
+/* The socket has write space.  Any context, socket locked, or under RCU. */
+void pst_sock_writable(struct pst_sock *ps)
+{
+	if (!test_bit(PST_SOCK_CONGESTED, &ps->flags))
+		return;
+	pst_sock_retry(ps);
+	pst_ring_wake(ps->ring);
 }
 
 static struct pst_sock *next_writable(struct pst_ring *ring)
@@ -205,18 +250,25 @@ static struct pst_sock *next_writable(struct pst_ring *ring)
 
 void pst_txq_push_all(struct pst_ring *ring)
 {
-	struct pst_sock *ps;
+	struct pst_sock *ps, *first = NULL;
 	bool again = false;
 
-	/* One that lists itself again has no memory to send with: later, then. */
+	/*
+	 * One that lists itself again has no memory to send with: later, then.  Those that are
+	 * pulled do so while they are full, and have one turn each.
+	 */
 	while (!again && !list_empty(&ring->writable) && (ps = next_writable(ring))) {
-		lock_sock(ps->sk);
+		pst_sock_lock(ps);
 		if (!pst_sock_dead(ps)) {
 			push(ps);
 			pst_sock_tell(ps);
 		}
-		release_sock(ps->sk);
+		pst_sock_unlock(ps);
 		again = test_bit(PST_SOCK_WRITABLE, &ps->flags);
+		if (again && ps->proto && !first) {
+			first = ps;
+			again = false;
+		}
 		pst_sock_put(ps);
 	}
 }

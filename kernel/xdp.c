@@ -2,16 +2,16 @@
 /*
  * Steering: the XDP program.
  *
- * Redirects into AF_XDP what is TCP (IPv4 without options or fragments, IPv6
+ * Redirects into AF_XDP what is TCP or UDP (IPv4 without options or fragments, IPv6
  * without extension headers, either behind one VLAN tag) and goes to a local port
  * of a registered socket.  Everything else takes the driver's normal path, so the
- * rest of the host does not notice: ARP, ICMP, UDP, ssh, listeners, handshakes of
+ * rest of the host does not notice: ARP, ICMP, ssh, listeners, handshakes of
  * ports nobody has registered yet.
  *
  *   r6 = context     r7 = packet, moved on by 4 behind a VLAN tag
- *   r8 = end         r9 = ethertype, then local port (network order)
+ *   r8 = end         r9 = ethertype, then local port (network order), then key
  *
- * Two maps: ports[65536], a bit for each queue on which packets to that port are ours (queues
+ * Two maps: ports[pst_steer_key()], a bit for each queue on which packets with that key are ours (queues
  * from 64 on share the bits of the first ones); xsks[queue] = socket.
  *
  * A device has one program, whose queues may belong to several ports: a packet for a socket of
@@ -30,7 +30,7 @@
 #include "xsk.h"
 
 /* Indexes into prog[].  A slip is found at once: the verifier refuses the program. */
-enum { AT_TYPED = 13, AT_IPV4 = 16, AT_IPV6 = 25, AT_LOOKUP = 31, AT_PASS = 48 };
+enum { AT_TYPED = 13, AT_IPV4 = 16, AT_IPV6 = 24, AT_PROTO = 29, AT_LOOKUP = 32, AT_PASS = 49 };
 
 #define JUMP(from, to)	((to) - (from) - 1)
 #define WIRE(n)		((__force s32)htons(n))	/* as 16 bits of a packet are loaded */
@@ -63,35 +63,37 @@ static int load_program(int ports_fd, int xsks_fd)
 /* 19 */	BPF_ALU64_IMM(BPF_AND, BPF_REG_2, WIRE(0x3fff)),
 /* 20 */	BPF_JMP_IMM(BPF_JNE, BPF_REG_2, 0, JUMP(20, AT_PASS)),
 /* 21 */	BPF_LDX_MEM(BPF_B, BPF_REG_2, BPF_REG_7, 23),
-/* 22 */	BPF_JMP_IMM(BPF_JNE, BPF_REG_2, IPPROTO_TCP, JUMP(22, AT_PASS)),
-/* 23 */	BPF_LDX_MEM(BPF_H, BPF_REG_9, BPF_REG_7, 36),
-/* 24 */	BPF_JMP_A(JUMP(24, AT_LOOKUP)),
+/* 22 */	BPF_LDX_MEM(BPF_H, BPF_REG_9, BPF_REG_7, 36),
+/* 23 */	BPF_JMP_A(JUMP(23, AT_PROTO)),
 		/* AT_IPV6: bounds, next header, port */
-/* 25 */	BPF_MOV64_REG(BPF_REG_2, BPF_REG_7),
-/* 26 */	BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, 58),
-/* 27 */	BPF_JMP_REG(BPF_JGT, BPF_REG_2, BPF_REG_8, JUMP(27, AT_PASS)),
-/* 28 */	BPF_LDX_MEM(BPF_B, BPF_REG_2, BPF_REG_7, 20),
-/* 29 */	BPF_JMP_IMM(BPF_JNE, BPF_REG_2, IPPROTO_TCP, JUMP(29, AT_PASS)),
-/* 30 */	BPF_LDX_MEM(BPF_H, BPF_REG_9, BPF_REG_7, 56),
+/* 24 */	BPF_MOV64_REG(BPF_REG_2, BPF_REG_7),
+/* 25 */	BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, 58),
+/* 26 */	BPF_JMP_REG(BPF_JGT, BPF_REG_2, BPF_REG_8, JUMP(26, AT_PASS)),
+/* 27 */	BPF_LDX_MEM(BPF_B, BPF_REG_2, BPF_REG_7, 20),
+/* 28 */	BPF_LDX_MEM(BPF_H, BPF_REG_9, BPF_REG_7, 56),
+		/* AT_PROTO */
+/* 29 */	BPF_JMP_IMM(BPF_JEQ, BPF_REG_2, IPPROTO_TCP, JUMP(29, AT_LOOKUP)),
+/* 30 */	BPF_JMP_IMM(BPF_JNE, BPF_REG_2, IPPROTO_UDP, JUMP(30, AT_PASS)),
+/* 31 */	BPF_ALU64_IMM(BPF_ADD, BPF_REG_9, PST_STEER_UDP),
 		/* AT_LOOKUP: is the port one of ours, on this queue? */
-/* 31 */	BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_9, -4),
-/* 32 */	BPF_MOV64_REG(BPF_REG_2, BPF_REG_10),
-/* 33 */	BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, -4),
-/* 34 */	BPF_LD_MAP_FD(BPF_REG_1, ports_fd),	/* two instructions */
-/* 36 */	BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem),
-/* 37 */	BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, JUMP(37, AT_PASS)),
-/* 38 */	BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_0, 0),
-/* 39 */	BPF_LDX_MEM(BPF_W, BPF_REG_2, BPF_REG_6, offsetof(struct xdp_md, rx_queue_index)),
-/* 40 */	BPF_ALU64_REG(BPF_RSH, BPF_REG_3, BPF_REG_2),	/* by queue % 64 */
-/* 41 */	BPF_ALU64_IMM(BPF_AND, BPF_REG_3, 1),
-/* 42 */	BPF_JMP_IMM(BPF_JEQ, BPF_REG_3, 0, JUMP(42, AT_PASS)),
-/* 43 */	BPF_LD_MAP_FD(BPF_REG_1, xsks_fd),	/* two instructions */
-/* 45 */	BPF_MOV64_IMM(BPF_REG_3, XDP_PASS),
-/* 46 */	BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect_map),
-/* 47 */	BPF_EXIT_INSN(),
+/* 32 */	BPF_STX_MEM(BPF_W, BPF_REG_10, BPF_REG_9, -4),
+/* 33 */	BPF_MOV64_REG(BPF_REG_2, BPF_REG_10),
+/* 34 */	BPF_ALU64_IMM(BPF_ADD, BPF_REG_2, -4),
+/* 35 */	BPF_LD_MAP_FD(BPF_REG_1, ports_fd),	/* two instructions */
+/* 37 */	BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_map_lookup_elem),
+/* 38 */	BPF_JMP_IMM(BPF_JEQ, BPF_REG_0, 0, JUMP(38, AT_PASS)),
+/* 39 */	BPF_LDX_MEM(BPF_DW, BPF_REG_3, BPF_REG_0, 0),
+/* 40 */	BPF_LDX_MEM(BPF_W, BPF_REG_2, BPF_REG_6, offsetof(struct xdp_md, rx_queue_index)),
+/* 41 */	BPF_ALU64_REG(BPF_RSH, BPF_REG_3, BPF_REG_2),	/* by queue % 64 */
+/* 42 */	BPF_ALU64_IMM(BPF_AND, BPF_REG_3, 1),
+/* 43 */	BPF_JMP_IMM(BPF_JEQ, BPF_REG_3, 0, JUMP(43, AT_PASS)),
+/* 44 */	BPF_LD_MAP_FD(BPF_REG_1, xsks_fd),	/* two instructions */
+/* 46 */	BPF_MOV64_IMM(BPF_REG_3, XDP_PASS),
+/* 47 */	BPF_RAW_INSN(BPF_JMP | BPF_CALL, 0, 0, 0, BPF_FUNC_redirect_map),
+/* 48 */	BPF_EXIT_INSN(),
 		/* AT_PASS */
-/* 48 */	BPF_MOV64_IMM(BPF_REG_0, XDP_PASS),
-/* 49 */	BPF_EXIT_INSN(),
+/* 49 */	BPF_MOV64_IMM(BPF_REG_0, XDP_PASS),
+/* 50 */	BPF_EXIT_INSN(),
 	};
 	union bpf_attr attr = {
 		.prog_type = BPF_PROG_TYPE_XDP,
@@ -152,7 +154,7 @@ static struct bpf_map *map_of_fd(int fd)
 	if (IS_ERR(map))
 		return NULL;
 	if (map->map_type == BPF_MAP_TYPE_ARRAY && map->key_size == sizeof(u32) &&
-	    map->value_size == sizeof(u64) && map->max_entries == 65536)
+	    map->value_size == sizeof(u64) && map->max_entries == PST_STEER_KEYS)
 		return map;
 	bpf_map_put(map);
 	return NULL;
@@ -174,7 +176,7 @@ static int open_program(struct pst_xdp *xdp)
 {
 	int ports, xsks, prog;
 
-	ports = create_map(BPF_MAP_TYPE_ARRAY, sizeof(u64), 65536, "paste_ports");
+	ports = create_map(BPF_MAP_TYPE_ARRAY, sizeof(u64), PST_STEER_KEYS, "paste_ports");
 	if (ports < 0)
 		return ports;
 	xsks = create_map(BPF_MAP_TYPE_XSKMAP, sizeof(u32), xdp->dev->real_num_rx_queues,
@@ -267,13 +269,13 @@ struct pst_xdp *pst_xdp_get(struct net_device *dev, u64 queues)
 /* Nothing is redirected from @queues any more; the last ones take the program with them. */
 void pst_xdp_put(struct pst_xdp *xdp, u64 queues)
 {
-	u32 lport;
+	u32 key;
 
 	mutex_lock(&programs_lock);
 	xdp->queues &= ~queues;
 	if (xdp->queues) {
-		for (lport = 0; lport < 65536; lport++)
-			pst_xdp_steer(xdp, queues, (__force __be16)lport, false);
+		for (key = 0; key < PST_STEER_KEYS; key++)
+			pst_xdp_steer(xdp, queues, key, false);
 	} else {
 		list_del(&xdp->node);
 		close_program(xdp);
@@ -308,10 +310,9 @@ int pst_xdp_add_queue(struct pst_xdp *xdp, u32 queue, struct pst_xsk *xsk)
 	return err;
 }
 
-/* Whether packets to @lport on @queues come to us. */
-void pst_xdp_steer(struct pst_xdp *xdp, u64 queues, __be16 lport, bool on)
+/* Whether packets with @key on @queues come to us. */
+void pst_xdp_steer(struct pst_xdp *xdp, u64 queues, u32 key, bool on)
 {
-	u32 key = (__force u16)lport;
 	atomic64_t *mask;
 
 	rcu_read_lock();

@@ -4,6 +4,7 @@
 #define PST_XSK_H
 
 #include <linux/if_xdp.h>
+#include <linux/in.h>
 #include <linux/list.h>
 #include <linux/types.h>
 
@@ -45,8 +46,17 @@ struct pst_xdp {
 	bool skb_mode;		/* the program runs on packets, not in the driver */
 	struct file *link;	/* program attached to the device while held */
 	struct file *xsks;	/* map: queue -> socket */
-	struct bpf_map *ports;	/* map: local TCP port -> queues on which it is ours */
+	struct bpf_map *ports;	/* map: pst_steer_key() -> queues on which it is ours */
 };
+
+/* What is steered: TCP by local port (network order), and behind those UDP the same. */
+#define PST_STEER_KEYS	(2 * 65536)
+#define PST_STEER_UDP	65536
+
+static inline u32 pst_steer_key(u8 ip_proto, __be16 lport)
+{
+	return (__force u16)lport + (ip_proto == IPPROTO_UDP ? PST_STEER_UDP : 0);
+}
 
 int pst_xsk_open(struct pst_xsk *xsk, struct net_device *dev, u16 queue,
 		 struct pst_region *region, const struct pst_xsk *shared, u16 mode);
@@ -55,6 +65,6 @@ void pst_xsk_close(struct pst_xsk *xsk);
 struct pst_xdp *pst_xdp_get(struct net_device *dev, u64 queues);
 void pst_xdp_put(struct pst_xdp *xdp, u64 queues);
 int pst_xdp_add_queue(struct pst_xdp *xdp, u32 queue, struct pst_xsk *xsk);
-void pst_xdp_steer(struct pst_xdp *xdp, u64 queues, __be16 lport, bool on);
+void pst_xdp_steer(struct pst_xdp *xdp, u64 queues, u32 key, bool on);
 
 #endif /* PST_XSK_H */

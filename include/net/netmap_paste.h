@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The stack port: a netmap port behind which stands the kernel's TCP/IP.
+ * The stack port: a netmap port behind which stands the kernel's TCP/IP.  What follows
+ * is about TCP; other sockets differ as told under "Other sockets".
  *
  * Life of a server
  *      REGISTER    "stack:NAME"       the port, its rings and buffers
@@ -71,6 +72,27 @@
  *           own, a place outside the buffer, or an unknown flag is not sent: it
  *           comes back with NS_PST_REFUSED and the errno in err (and, if it had
  *           NS_PST_KEEP, with its own buffer), and the ring goes on.
+ *
+ * Other sockets, registered in the same way
+ *      UDP       bound (connected or not).  One datagram is one slot, of no payload if it is
+ *                empty; if it fits no buffer it is several, NS_PST_MORE on all but the last,
+ *                in order among the slots of the fd.  Its first slot has NS_PST_FROM: right
+ *                before the payload lies a struct nm_pst_addr, the sender.
+ *                TX: with NS_PST_TO the same struct before the payload says where to;
+ *                without, the socket has to be connected.  So an echo is the same buffer,
+ *                offset and len.  An empty datagram needs NS_PST_TO.  A datagram in
+ *                several slots: adjacent, NS_PST_CONT on all but the last, handed in
+ *                by one sync; else it is refused (EINVAL).
+ *                A datagram is sent or it is refused, whole; err is what send() would say.
+ *                Errors of datagrams sent before (ICMP) come as events, and the socket
+ *                goes on.  There is no end of stream; NS_PST_SHUT is refused.
+ *                When the socket's own receive queue is full, UDP drops, as ever.
+ *                UDP_GRO may be set: datagrams still come one by one.  Consecutive slots of
+ *                equal length to one peer leave with one UDP_SEGMENT where that is possible.
+ *      MPTCP, SCTP (one-to-one style), Unix stream sockets
+ *                connected.  As TCP, but copied both ways (NS_PST_COPIED).  SCTP: a slot
+ *                is a message each way; RX, NS_PST_MORE as for datagrams; notifications are
+ *                not passed on.  Descriptors and credentials sent along are dropped.
  */
 #ifndef _NET_NETMAP_PASTE_H_
 #define _NET_NETMAP_PASTE_H_
@@ -84,6 +106,10 @@
 #define NS_PST_REFUSED	0x0800	/* (k) slot was not accepted, see err */
 #define NS_PST_CLEAR	0x1000	/* (k) RX: with EVENT and EAGAIN, congestion is over */
 #define NS_PST_ACCEPT	0x2000	/* (k) RX: with EVENT, a connection was accepted */
+#define NS_PST_FROM	0x4000	/* (k) RX: a struct nm_pst_addr before the payload */
+#define NS_PST_MORE	0x8000	/* (k) RX: the message goes on in fd's next slot */
+#define NS_PST_TO	0x0100	/* (u) TX: a struct nm_pst_addr before the payload */
+#define NS_PST_CONT	0x0200	/* (u) TX: the datagram goes on in the next slot */
 #define NS_PST_CLOSE	0x1000	/* (u) TX: close the connection after this slot */
 #define NS_PST_SHUT	0x2000	/* (u) TX: shut sending down after this slot */
 #define NS_PST_PAUSE	0x4000	/* (u) TX: no payload; deliver nothing more of fd */
@@ -92,6 +118,7 @@
 /* What an application may set in a TX slot; anything else is refused. */
 #define NS_PST_TX_FLAGS	(NS_BUF_CHANGED | NS_REPORT | NS_PST_KEEP | NS_PST_CLOSE | \
 			 NS_PST_SHUT | NS_PST_PAUSE | NS_PST_RESUME | \
+			 NS_PST_TO | NS_PST_CONT | \
 			 NS_PST_REFUSED)	/* left from last time: ignored */
 
 /*
@@ -120,6 +147,19 @@ struct nmreq_pst_fd_reg {
 };
 
 #define PST_FD_BY_QUEUE	0x1
+
+/*
+ * Peer of a datagram; its last byte is the one before the payload, so it may be unaligned:
+ * nm_pst_getaddr(), nm_pst_setaddr().  The family is the socket's (an AF_INET6 socket's IPv4
+ * peers are mapped); an AF_INET6 socket sends to AF_INET as well.
+ */
+struct nm_pst_addr {
+	uint16_t family;	/* AF_INET or AF_INET6 */
+	uint16_t port;		/* network byte order */
+	uint32_t scope;		/* of a link-local IPv6 address, else 0 */
+	uint8_t addr[16];	/* IPv4: the first four bytes, then zeros */
+	uint8_t pad1[8];	/* 0 */
+};
 
 /* In the buffer of an NS_PST_ACCEPT slot. */
 struct nm_pst_accepted {
@@ -257,6 +297,19 @@ static inline uint16_t nm_pst_getdoff(const struct netmap_slot *slot)
 static inline void nm_pst_setdoff(struct netmap_slot *slot, uint16_t offset)
 {
 	slot->offset = offset;
+}
+
+/* The address before the payload of @slot, whose buffer is @buf; offset is at least its size. */
+static inline void nm_pst_getaddr(const char *buf, const struct netmap_slot *slot,
+				  struct nm_pst_addr *addr)
+{
+	__builtin_memcpy(addr, buf + slot->offset - sizeof(*addr), sizeof(*addr));
+}
+
+static inline void nm_pst_setaddr(char *buf, const struct netmap_slot *slot,
+				  const struct nm_pst_addr *addr)
+{
+	__builtin_memcpy(buf + slot->offset - sizeof(*addr), addr, sizeof(*addr));
 }
 
 static inline void nm_pst_reset_fddoff(struct netmap_slot *slot)

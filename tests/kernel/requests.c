@@ -352,7 +352,7 @@ static void sockets(void)
 	uint16_t tcp_port;
 
 	t_must(!port_open(&a, "stack:socks", NULL));
-	t_note("what is no connected or listening TCP socket");
+	t_note("what is no connected, bound or listening socket of a kind we know");
 	r.fd = 0xffffffff;
 	t_fails(EBADF, port_ioctl(a.fd, NETMAP_REQ_PST_FD_REG, a.name, &r));
 	r.fd = 0x7fffffff;
@@ -363,9 +363,9 @@ static void sockets(void)
 	t_fails(ENOTSOCK, port_register(&a, a.fd));
 	close(fd);
 	udp = socket(AF_INET, SOCK_DGRAM, 0);
-	t_fails(EPROTONOSUPPORT, port_register(&a, udp));
+	t_fails(ENOTCONN, port_register(&a, udp));
 	close(udp);
-	t_must(!socketpair(AF_UNIX, SOCK_STREAM, 0, pair));
+	t_must(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair));
 	t_fails(EPROTONOSUPPORT, port_register(&a, pair[0]));
 	close(pair[0]);
 	close(pair[1]);

@@ -159,8 +159,10 @@ static void other_protocols(void **state)
 	for (i = 0; i < 256; i++) {
 		make_frame(V4, 5, 5, 100);
 		frame[l2 + 9] = i;
+		*(u16 *)(frame + l3 + 4) = 0;	/* no length of a datagram */
 		assert_int_equal(headers_of(end), i == IPPROTO_TCP ? l4 : 0);
 		make_frame(V6, 5, 5, 100);
+		*(u16 *)(frame + l3 + 4) = 0;
 		frame[l2 + 6] = i;	/* extension headers, too: not in place */
 		assert_int_equal(headers_of(end), i == IPPROTO_TCP ? l4 : 0);
 	}
@@ -173,6 +175,63 @@ static void other_protocols(void **state)
 	make_frame(V4 | VLAN, 5, 5, 100);
 	*(u16 *)(frame + 16) = htons(ETH_P_8021Q);	/* two tags */
 	assert_int_equal(headers_of(end), 0);
+}
+
+/* The same frame with UDP in it. */
+static void make_datagram(u32 what, u32 ip_words, u32 payload)
+{
+	make_frame(what, ip_words, 2, payload);
+	frame[what & V4 ? l2 + 9 : l2 + 6] = IPPROTO_UDP;
+	*(u16 *)(frame + l3 + 4) = htons(8 + payload);
+}
+
+/* Found when the headers are there and the two lengths agree; else it is for UDP to judge. */
+static void datagrams(void **state)
+{
+	static const u32 kinds[] = { V4, V6, V4 | VLAN, V6 | VLAN };
+	u32 k, ip, payload, len;
+
+	for (k = 0; k < ARRAY_SIZE(kinds); k++)
+		for (ip = 5; ip <= (kinds[k] & V4 ? 15 : 5); ip++)
+			for (payload = 0; payload < 1400; payload = payload * 3 + 1) {
+				make_datagram(kinds[k], ip, payload);
+				for (len = ETH_HLEN; len <= min(end, (u32)HEAD_MAX); len++)
+					assert_int_equal(headers_of(len), payload && len >= l4 ? l4 : 0);
+				*(u16 *)(frame + l3 + 4) = htons(8 + payload - 1);
+				assert_int_equal(headers_of(min(end, (u32)HEAD_MAX)), 0);
+				*(u16 *)(frame + l3 + 4) = htons(8 + payload + 1);
+				assert_int_equal(headers_of(min(end, (u32)HEAD_MAX)), 0);
+			}
+}
+
+/* Right, wrong, and none, which is UDP's business. */
+static void datagram_checksums(void **state)
+{
+	static const u32 kinds[] = { V4, V6, V4 | VLAN, V6 | VLAN };
+	static u8 mem[2 + HEAD_MAX] __attribute__((aligned(4)));
+	u8 *head = mem + 2;	/* as aligned as an skb's */
+	struct headers h;
+	u32 k, len;
+
+	for (k = 0; k < ARRAY_SIZE(kinds); k++)
+		for (len = 1; len < 1400; len += 13) {
+			u32 ips = kinds[k] & V4 ? 12 : 8;	/* where the addresses are */
+			__wsum sum;
+
+			make_datagram(kinds[k], 5, len);
+			memset(frame + l3 + 6, 0, 2);
+			memcpy(head, frame, HEAD_MAX);
+			read_headers(head, HEAD_MAX, &h);
+			assert_int_equal(h.payload, l4);
+			assert_false(checksum_is_right(head, frame, &h));
+			sum = csum_partial(frame + l2 + ips, l3 - l2 - ips, 0);
+			sum = csum_partial(frame + l3, end - l3, sum);
+			*(__sum16 *)(frame + l3 + 6) = csum_fold(sum + htons(end - l3) + htons(IPPROTO_UDP));
+			memcpy(head, frame, HEAD_MAX);
+			assert_true(checksum_is_right(head, frame, &h));
+			frame[l4 + rnd(len)] ^= 1 << rnd(8);
+			assert_false(checksum_is_right(head, frame, &h));
+		}
 }
 
 /* Lengths that do not fit each other. */
@@ -478,7 +537,7 @@ int main(void)
 #define I(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(well_formed), T(truncated), T(no_payload), T(fragments), T(other_protocols),
-		T(lengths), T(noise), T(checksums),
+		T(datagrams), T(datagram_checksums), T(lengths), T(noise), T(checksums),
 		I(in_place), I(copied), I(bad_descriptors), I(twice), I(no_memory), I(merging),
 		I(budget),
 	};

@@ -38,6 +38,7 @@ weak void pst_stack_sweep(struct pst_port *port) { }
 weak void pst_listeners_unregister_all(struct pst_port *port) { }
 weak void pst_listeners_sweep(struct pst_port *port) { }
 weak void pst_sock_put(struct pst_sock *ps) { ps->ref.n--; }
+weak void pst_udp_pull(struct pst_ring *ring) { }
 weak void pst_stack_resume(struct pst_ring *ring) { }
 weak void pst_stack_send(struct pst_ring *ring) { ring->tx.sent = ring->tx.head; }
 weak void pst_txq_push_all(struct pst_ring *ring) { }

@@ -25,6 +25,7 @@ typedef __u64 u64;
 #define U32_MAX		0xffffffffu
 #define __user
 #define __rcu
+#define __force
 #define fallthrough	__attribute__((fallthrough))
 #define likely(x)	(x)
 #define unlikely(x)	(x)

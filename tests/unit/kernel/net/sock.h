@@ -17,18 +17,26 @@
 struct sock {
 	unsigned long flags;
 	u8 sk_shutdown;
+	void *sk_user_data;
 };
+
+#define SK_USER_DATA_PTRMASK	~7UL
 
 struct socket {
 	struct sock *sk;
+	struct file *file;
 };
 
 static inline bool sock_flag(const struct sock *sk, int flag) { return test_bit(flag, &sk->flags); }
+
+static inline void lock_sock(struct sock *sk) { }
+static inline void release_sock(struct sock *sk) { }
 
 /* Named in compat.h, called by nobody here. */
 #define iov_iter_bvec(iter, dir, bv, n, bytes)	do { } while (0)
 int tcp_sendmsg_locked(struct sock *sk, struct msghdr *msg, size_t size);
 int kernel_bind(struct socket *sock, void *addr, int len);
+struct file *get_file_active(struct file **file);
 bool napi_id_valid(unsigned int id);
 
 #endif

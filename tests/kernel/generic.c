@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: BSD-2-Clause
+/*
+ * generic: streams of Unix, MPTCP and SCTP sockets, copied: every byte both ways, pressure, end
+ * of stream, reset; kTLS is refused, and refused to registered sockets.
+ *
+ * [short]
+ */
+#include <linux/tls.h>
+#include <sys/un.h>
+#include "port.h"
+
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP	262
+#endif
+#ifndef SOL_TLS
+#define SOL_TLS		282
+#endif
+
+#define TOTAL	(600 << 10)
+
+static struct port p;
+
+static char content(size_t i) { return (char)(i * 7 + i / 251 + i / 65537); }
+
+static void unix_pair(int *server, int *peer)
+{
+	int s[2];
+
+	t_must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s));
+	*server = s[0];
+	*peer = s[1];
+}
+
+/* A connection of @proto over loopback; false: this kernel has none. */
+static bool inet_pair(int proto, int *server, int *peer)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, proto);
+	socklen_t len = sizeof(a);
+
+	if (l < 0)
+		return false;
+	t_must(!bind(l, (void *)&a, len) && !listen(l, 5) && !getsockname(l, (void *)&a, &len));
+	t_fails(EOPNOTSUPP, port_register(&p, l));
+	*peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, proto);
+	t_must(*peer >= 0 && !connect(*peer, (void *)&a, len));
+	*server = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+	t_must(*server >= 0);
+	close(l);
+	return true;
+}
+
+/* Both directions at once, each end reading only now and then, so that both fill up. */
+static void streams(const char *what, int sock, int peer)
+{
+	size_t to_send = 0, sent = 0, got = 0, back = 0;
+	static char piece[4096];
+	bool congested = false;
+	uint64_t end = now_ms() + 60000;
+
+	t_note("%s: streams", what);
+	t_must(port_register(&p, sock) == 0);
+	t_fails(EBUSY, port_register(&p, sock));
+	for (int turn = 0; (got < TOTAL || back < TOTAL) && now_ms() < end && !t_failures; turn++) {
+		struct netmap_slot *s;
+
+		while (to_send < TOTAL && !nm_ring_empty(p.tx) && !congested) {
+			size_t n = 1 + to_send * 31 % 4000;
+
+			if (n > TOTAL - to_send)
+				n = TOTAL - to_send;
+			for (size_t i = 0; i < n; i++)
+				piece[i] = content(to_send + i);
+			port_put(&p, sock, piece, (uint16_t)n);
+			to_send += n;
+		}
+		port_sync(&p);
+		while (turn % 3 && (s = paste_rx_first(p.rx))) {
+			if (s->flags & NS_PST_EVENT) {
+				if (!t_eq(s->err, EAGAIN))
+					return;
+				congested = !(s->flags & NS_PST_CLEAR);
+			} else {
+				const char *data = slot_data(p.rx, s);
+
+				t_true(s->flags & NS_PST_COPIED);
+				for (size_t i = 0; i < slot_len(s); i++)
+					if (data[i] != content(got + i + 1)) {
+						T_FAIL("%s: byte %zu is wrong", what, got + i);
+						return;
+					}
+				got += slot_len(s);
+			}
+			paste_rx_release(p.rx);
+		}
+		while (sent < TOTAL) {
+			size_t n = 1 + sent * 17 % 4000;
+			ssize_t r;
+
+			if (n > TOTAL - sent)
+				n = TOTAL - sent;
+			for (size_t i = 0; i < n; i++)
+				piece[i] = content(sent + i + 1);
+			r = send(peer, piece, n, MSG_DONTWAIT);
+			if (r < 0)
+				break;
+			sent += (size_t)r;
+		}
+		for (int i = 0; turn % 2 && i < 50; i++) {
+			ssize_t r = recv(peer, piece, sizeof(piece), MSG_DONTWAIT);
+
+			if (r <= 0)
+				break;
+			for (ssize_t k = 0; k < r; k++)
+				if (piece[k] != content(back + (size_t)k)) {
+					T_FAIL("%s: byte %zu came back wrong", what, back + (size_t)k);
+					return;
+				}
+			back += (size_t)r;
+		}
+	}
+	t_eq(got, TOTAL);
+	t_eq(back, TOTAL);
+}
+
+/* The next event of @sock that is not about congestion; payload fails the test. */
+static int next_event(int sock)
+{
+	for (;;) {
+		struct netmap_slot *s = port_next(&p, 5000);
+		int err;
+
+		if (!s)
+			return -1;
+		t_eq(s->fd, sock);
+		t_true(s->flags & NS_PST_EVENT);
+		err = s->err;
+		paste_rx_release(p.rx);
+		if (err != EAGAIN)
+			return err;
+	}
+}
+
+/* The peer ends its stream, then we ours by a slot with the last bytes. */
+static void in_order(const char *what, int sock, int peer)
+{
+	struct netmap_slot *s;
+	char got[16];
+
+	t_note("%s: ends in order", what);
+	t_ok(shutdown(peer, SHUT_WR));
+	t_eq(next_event(sock), 0);
+	s = &p.tx->slot[p.tx->head];
+	port_put(&p, sock, "last", 4);
+	s->flags |= NS_PST_SHUT;
+	port_sync(&p);
+	t_eq(read_n(peer, got, 4, 5000), 4);
+	t_true(!silent(peer, 5000));
+	t_eq(recv(peer, got, 1, 0), 0);
+	t_eq(next_event(sock), ENOTCONN);
+	close(peer);
+	close(sock);
+}
+
+static void unix_only(void)
+{
+	struct { struct cmsghdr h; int fd; } __attribute__((aligned(8))) control = {
+		.h = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
+		       .cmsg_type = SCM_RIGHTS },
+	};
+	struct iovec iov = { .iov_base = "x", .iov_len = 1 };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			      .msg_controllen = CMSG_SPACE(sizeof(int)) };
+	int sock, peer, pipes[2], s[2];
+	char got[64];
+
+	t_note("a descriptor sent along is closed");
+	unix_pair(&sock, &peer);
+	t_must(port_register(&p, sock) == 0);
+	t_must(!pipe(pipes));
+	control.fd = pipes[1];
+	t_eq(sendmsg(peer, &msg, 0), 1);
+	close(pipes[1]);
+	t_eq(port_collect(&p, sock, got, 1, 2000), 1);
+	t_true(!silent(pipes[0], 2000));	/* hung up */
+	close(pipes[0]);
+
+	t_note("peer gone with our bytes unread: reset");
+	port_put(&p, sock, "lost", 4);
+	port_sync(&p);
+	close(peer);
+	t_eq(next_event(sock), ECONNRESET);
+	close(sock);
+
+	t_note("closed by a slot");
+	unix_pair(&sock, &peer);
+	t_must(port_register(&p, sock) == 0);
+	port_put(&p, sock, "bye", 3);
+	p.tx->slot[(p.tx->head + p.tx->num_slots - 1) % p.tx->num_slots].flags |= NS_PST_CLOSE;
+	port_sync(&p);
+	port_sync(&p);
+	t_eq(read_n(peer, got, 4, 2000), 3);
+	t_true(fcntl(sock, F_GETFD) < 0);
+	close(peer);
+
+	t_note("other kinds");
+	t_must(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s));
+	t_fails(EPROTONOSUPPORT, port_register(&p, s[0]));
+	close(s[0]);
+	close(s[1]);
+	t_must(!socketpair(AF_UNIX, SOCK_DGRAM, 0, s));
+	t_fails(EPROTONOSUPPORT, port_register(&p, s[0]));
+	close(s[0]);
+	close(s[1]);
+	sock = socket(AF_UNIX, SOCK_STREAM, 0);
+	t_fails(ENOTCONN, port_register(&p, sock));
+	close(sock);
+}
+
+static void ktls(void)
+{
+	struct tls12_crypto_info_aes_gcm_128 keys = {
+		.info = { .version = TLS_1_2_VERSION, .cipher_type = TLS_CIPHER_AES_GCM_128 },
+	};
+	int sock, peer;
+
+	t_note("kTLS");
+	tcp_pair(&sock, &peer);
+	if (setsockopt(sock, SOL_TCP, TCP_ULP, "tls", sizeof("tls")))
+		t_skip("no kTLS in this kernel (modprobe tls)");
+	t_fails(EBUSY, port_register(&p, sock));
+	t_ok(setsockopt(sock, SOL_TLS, TLS_TX, &keys, sizeof(keys)));
+	t_fails(EBUSY, port_register(&p, sock));
+	t_true(strstr(paste_strerror(NETMAP_REQ_PST_FD_REG, EBUSY), "kTLS") != NULL);
+	close(sock);
+	close(peer);
+
+	t_note("kTLS on a registered socket");
+	port_pair(&p, &sock, &peer);
+	t_true(setsockopt(sock, SOL_TCP, TCP_ULP, "tls", sizeof("tls")) < 0);
+	t_true(setsockopt(sock, SOL_TLS, TLS_TX, &keys, sizeof(keys)) < 0);
+	port_put(&p, sock, "plain", 5);
+	port_sync(&p);
+	t_true(!silent(peer, 2000));
+	close(sock);
+	close(peer);
+}
+
+int main(void)
+{
+	int sock, peer;
+
+	system("modprobe -q sctp; modprobe -q tls");
+	port_make(&p, "stack:t", 128, 0);
+	unix_pair(&sock, &peer);
+	streams("Unix", sock, peer);
+	in_order("Unix", sock, peer);
+	unix_only();
+	if (!inet_pair(IPPROTO_MPTCP, &sock, &peer))
+		t_skip("no MPTCP in this kernel");
+	streams("MPTCP", sock, peer);
+	in_order("MPTCP", sock, peer);
+	if (!inet_pair(IPPROTO_SCTP, &sock, &peer))
+		t_skip("no SCTP in this kernel (modprobe sctp)");
+	streams("SCTP", sock, peer);
+	close(sock);
+	close(peer);
+	ktls();
+	port_close(&p);
+	return t_end();
+}
