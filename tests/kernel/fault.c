@@ -3,7 +3,7 @@
  * fault: whichever allocation of a request fails, the request says so or does without,
  * leaves nothing behind, and works the next time.
  *
- * [debug timeout=240]
+ * [debug checked timeout=240]
  *
  * The kernel counts the allocations of this thread and fails the n-th (fail-nth in
  * Documentation/fault-injection).  Every request is repeated with n = 1, 2, 3 ... until it

@@ -572,11 +572,11 @@ static bool on_slot(struct worker *w, struct netmap_slot *slot, enum mode m)
 
 	crc = m == SINK ? crc_add(c->crc, data, n) : 0;
 	switch (m) {
-	case COPY:
-		done = on_slot_copy(w, slot);
+	case COPY:	/* what another mode has left goes first */
+		done = c->held_first ? on_slot_hold(w, slot) : on_slot_copy(w, slot);
 		break;
 	case KEEP:
-		done = on_slot_keep(w, slot);
+		done = c->held_first ? on_slot_hold(w, slot) : on_slot_keep(w, slot);
 		break;
 	case LEND:
 		c->owed += n;
