@@ -124,6 +124,8 @@ static void headers_too_short(void **state)
 static void descriptor_twice(void **state)
 {
 	static u32 producer = 2, consumer;
+	static struct sock sk;
+	static struct socket sock = { .sk = &sk };
 	static struct xdp_desc desc[PST_XSK_RING];
 	struct pst_ring *ring = mock_alloc(1, sizeof(*ring));
 	struct pst_nic *nic = mock_alloc(1, struct_size(nic, queue, 1));
@@ -135,6 +137,7 @@ static void descriptor_twice(void **state)
 	q->nic = nic;
 	q->ring = ring;
 	q->xsk.rx.desc = desc;
+	q->xsk.sock = &sock;
 	q->xsk.rx.producer = &producer;
 	q->xsk.rx.consumer = &consumer;
 	buf = pst_buf_take_for_nic(&ring->pool, 0);
