@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 
 from messages import BenchError

@@ -36,7 +36,7 @@
 
 #define FDS	65536	/* descriptors, two for each connection */
 #define ROOM	4	/* TX slots that handling one RX slot may take */
-#define SEND_MAX (128 << 10)	/* bytes that wait in TCP for a slow reader, in our buffers */
+#define WAIT_MAX (128 << 10)	/* bytes that wait in TCP each way, in our buffers */
 
 /* One of the two connections of a client, by its descriptor. */
 static struct side {
@@ -74,8 +74,8 @@ static void reset(int fd)
 }
 
 /*
- * Descriptors are closed after the walk over the slots, and so after the next sync at the
- * earliest a number means another connection: slots on their way cannot go to a wrong one.
+ * Descriptors are closed by the round after the one that was done with them: slots that name
+ * them have been dealt with, and no number means another connection meanwhile.
  */
 static void close_all(void)
 {
@@ -171,10 +171,12 @@ static void run_all(void)
 /* A TCP socket, not blocking, that does not take all buffers when its peer is slow. */
 static int make_socket(void)
 {
-	int size = SEND_MAX, s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int size = WAIT_MAX, s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
-	if (s >= 0)
+	if (s >= 0) {
 		setsockopt(s, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
+		setsockopt(s, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	}
 	return s;
 }
 
@@ -343,13 +345,13 @@ int main(int argc, char **argv)
 
 	p[0].fd = port->fd;
 	p[1].fd = connecting;
-	while (poll(p, 2, -1) >= 0 || errno == EINTR) {
+	while (poll(p, 2, nclosing ? 0 : -1) >= 0 || errno == EINTR) {
 		bool all;
 
+		close_all();
 		run_all();
 		on_connected();
 		all = receive_all();
-		close_all();
 		p[0].events = POLLIN | (all && !run ? 0 : POLLOUT);
 	}
 	err(1, "poll");

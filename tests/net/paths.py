@@ -245,20 +245,27 @@ class Spread:
             t.eq(status, 0, "status of the server")
 
 
-def transmit_where_received():
-    """Replies leave by the queue that the connection's packets came from, so that the host goes on sending them there."""
-    t.guest().sh("cd /sys/class/net/eth0/queues; for q in 0 1; do echo 0 > tx-$q/xps_cpus; echo $((1 << q)) > tx-$q/xps_rxqs; done")
+def transmit_queues(by):
+    """
+    By which queue a connection's replies leave, and so which queue the host sends its packets to from then on: that they
+    came from (by "rxqs"), or that of the CPU (by "cpus").
+    """
+    t.guest().sh("cd /sys/class/net/eth0/queues; for q in 0 1; do echo 0 > tx-$q/xps_cpus; echo 0 > tx-$q/xps_rxqs; "
+                 "echo $((1 << q)) > tx-$q/xps_%s; done" % by)
 
 
 def spread(by_queue):
     """24 connections to two rings; the flows, open still, and the state."""
-    transmit_where_received()
-    with Spread(by_queue=by_queue) as server:
-        flows = [t.Flow(t.connect(), t.MEGABYTE // 8, i) for i in range(24)]
-        t.run_flows(flows)
-        state = server.state()
-        for flow in flows:
-            flow.sock.close()
+    transmit_queues("rxqs")
+    try:
+        with Spread(by_queue=by_queue) as server:
+            flows = [t.Flow(t.connect(), t.MEGABYTE // 8, i) for i in range(24)]
+            t.run_flows(flows)
+            state = server.state()
+            for flow in flows:
+                flow.sock.close()
+    finally:
+        transmit_queues("cpus")
     print(state)
     t.eq(len(state["conns"]), 24, "connections")
     t.true(all(napi for _, napi in state["conns"]), "every connection tells its queue: %s" % state["conns"])
@@ -294,6 +301,7 @@ def in_place(server):
 # [short cpus=2 queues=2]
 def test_split_by_queue():
     """One NIC, a queue for each of two ports: both serve at once, in place, whichever queue packets arrive on; one can go."""
+    transmit_queues("cpus")
     t.eq(Spread(port="stack9:0", rings=1, tcp=9, queues=(1, 2)).error, "EINVAL", "queues that the NIC has not")
     with Spread(rings=1, queues=(0, 1), cpu=0) as first:
         t.eq(Spread(port="stack9:0", rings=1, tcp=9, queues=(0, 1)).error, "EBUSY", "a queue attached twice")
