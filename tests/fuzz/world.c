@@ -183,12 +183,30 @@ void helpers_end(void)
 		helper_end(&fz.helper[i]);
 }
 
+/* At the end of an epoch nobody may be left who has inherited: who goes takes its child along. */
+static void go_with(pid_t parent)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != parent)
+		_exit(0);
+}
+
+/* Has a child of its own.  True in the parent. */
+static bool help_more(void)
+{
+	pid_t parent = getpid();
+
+	if (fork())
+		return true;
+	go_with(parent);
+	return false;
+}
+
 /* A child that does something with what it has inherited until it is killed or is through. */
 static void help(struct rnd r)
 {
 	bool first = true;	/* its children have none, or they would be many */
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (uint32_t n = below(&r, 30); n; n--) {
 		struct handle *h = any_handle(&r);
 		struct nmreq_pst_fd_reg reg = { .fd = (uint32_t)any_fd(&r) };
@@ -200,7 +218,7 @@ static void help(struct rnd r)
 		case 3: usleep(below(&r, 20000)); break;
 		case 4:
 			if (first)
-				first = fork() != 0;
+				first = help_more();
 			break;
 		default: sync_handle(h, (int)below(&r, 3), (int)below(&r, 3));
 		}
@@ -216,11 +234,14 @@ static void step_fork(struct rnd *r)
 {
 	pid_t *pid = &fz.helper[below(r, HELPERS)];
 	struct rnd theirs = { rnd64(r) };
+	pid_t player = getpid();
 
 	helper_end(pid);
 	*pid = fork();
-	if (!*pid)
+	if (!*pid) {
+		go_with(player);
 		help(theirs);
+	}
 }
 
 static void step_kill(struct rnd *r)

@@ -106,19 +106,28 @@ static int count_fds(void)
 	return n;
 }
 
+/* What is in the RX ring is nobody's, and its buffers are the port's again. */
+static void empty_ring(void)
+{
+	port_sync(&p);
+	while (!nm_ring_empty(p.rx))
+		paste_rx_release(p.rx);
+	port_sync(&p);
+}
+
 /* With what is on its way back to the port, from TCP for example, let in. */
 static struct state state_now(void)
 {
 	struct state s;
 
 	for (int i = 0; i < 100; i++) {
+		empty_ring();
 		s = (struct state) {
 			.module = read_long("/sys/module/paste/refcnt"), .fds = count_fds(),
 			.st = port_stats(&p),
 		};
 		if (!s.st.port.buf_stack && !s.st.port.buf_sent)
 			break;
-		port_sync(&p);
 		usleep(10000);
 	}
 	return s;
@@ -294,9 +303,7 @@ static void close_pairs(bool done)
 	}
 	/* the port notices when it looks for their slots */
 	for (int i = 0; i < 300 && port_stats(&p).port.sockets; i++) {
-		port_sync(&p);
-		while (!nm_ring_empty(p.rx))
-			paste_rx_release(p.rx);
+		empty_ring();
 		usleep(10000);
 	}
 }
