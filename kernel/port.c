@@ -219,11 +219,12 @@ static void housekeeping(struct work_struct *work)
 	struct pst_port *port = container_of(to_delayed_work(work), struct pst_port,
 					     housekeeping);
 	unsigned long stall = msecs_to_jiffies(READ_ONCE(stall_ms));
-	bool again = false;
+	bool again = false, parked = false;
 	u32 i;
 
 	for (i = 0; i < port->nrings; i++) {
 		again |= look_after(&port->ring[i], stall);
+		parked |= pst_ring_reap(&port->ring[i]);
 		if (pst_ring_has_errands(&port->ring[i]))
 			pst_ring_wake(&port->ring[i]);
 	}
@@ -237,7 +238,7 @@ static void housekeeping(struct work_struct *work)
 	}
 	if (again)
 		queue_delayed_work(pst_wq, &port->housekeeping, msecs_to_jiffies(10));
-	else if (port->nsocks)
+	else if (port->nsocks || parked)
 		queue_delayed_work(pst_wq, &port->housekeeping, HZ);
 }
 

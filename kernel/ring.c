@@ -282,14 +282,27 @@ static void stamp(struct pst_ring *ring)
 	}
 }
 
+/* True while buffers are parked. */
+static bool parked(struct pst_ring *ring)
+{
+	return READ_ONCE(ring->pool.head) != READ_ONCE(ring->pool.tail);
+}
+
+/* Looks after some of the parked buffers; true if there still are any. */
+bool pst_ring_reap(struct pst_ring *ring)
+{
+	if (likely(!parked(ring)))
+		return false;
+	spin_lock_bh(&ring->lock);
+	pst_pool_reap(&ring->pool, 256);
+	spin_unlock_bh(&ring->lock);
+	return parked(ring);
+}
+
 /* Everything a ring does about input, whoever asks for it. */
 static void run_input(struct pst_ring *ring, bool busy_poll)
 {
-	if (READ_ONCE(ring->pool.head) != READ_ONCE(ring->pool.tail)) {
-		spin_lock_bh(&ring->lock);
-		pst_pool_reap(&ring->pool, 256);
-		spin_unlock_bh(&ring->lock);
-	}
+	pst_ring_reap(ring);
 	pst_stack_resume(ring);
 	pst_udp_pull(ring);
 	pst_nic_poll(ring, busy_poll);

@@ -86,6 +86,34 @@ static void given_away_in_the_end(void)
 	close(peer);
 }
 
+/* What a peer reads late comes back although the application has no socket and does not sync any more. */
+static void read_when_all_is_over(void)
+{
+	uint32_t value = paste_buf_pop(p.nifp, p.rx);
+	static char got[4096];
+	uint64_t end;
+	int sock, peer;
+
+	t_note("read when all is over");
+	port_pair(&p, &sock, &peer);
+	t_must(!paste_tx_swap(p.tx, sock, &value, 0, 4096));
+	t_ok(ioctl(p.fd, NIOCTXSYNC));
+	close(sock);
+	end = now_ms() + 5000 * t_slower();
+	while (port_stats(&p).port.sockets && now_ms() < end)
+		usleep(10000);
+	t_eq(port_stats(&p).port.sockets, 0);
+	usleep(1500000);	/* nothing is due */
+	t_eq(port_stats(&p).port.buf_sent, 1);
+	t_eq(read_n(peer, got, sizeof(got), 2000), sizeof(got));
+	close(peer);
+	end = now_ms() + 5000 * t_slower();
+	while (port_stats(&p).port.buf_sent && now_ms() < end)
+		usleep(10000);
+	t_eq(port_stats(&p).port.buf_sent, 0);
+	paste_buf_push(p.nifp, p.rx, value);
+}
+
 /* A refused lending must not leave the lent buffer where the next reply is written. */
 static void refused(void)
 {
@@ -173,6 +201,7 @@ int main(void)
 	to_many();
 	given_away_in_the_end();
 	refused();
+	read_when_all_is_over();
 	port_close(&p);
 
 	t_must((pool = open("/sys/module/paste/parameters/pool_bufs", O_WRONLY)) >= 0);
