@@ -22,6 +22,7 @@
 #include <sched.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include "fuzz.h"
 #include "links.h"
 
@@ -101,17 +102,33 @@ static void prepare(struct rnd *r)
 	world_begin(r);
 }
 
+/*
+ * Is it one of the handles' still?  The kernel closes a socket whose slot says so, and the number
+ * may become a port's before the player closes "the socket" itself.
+ */
+static bool is_handle(int fd, dev_t netmap)
+{
+	struct stat st;
+
+	for (uint32_t i = 0; i < HANDLES; i++) {
+		if (fz.handle[i].fd != fd)
+			continue;
+		if (fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == netmap)
+			return true;
+		fz.handle[i].fd = -1;
+	}
+	return false;
+}
+
 /* Sockets and all else that is no descriptor of a port. */
 static void close_the_rest(void)
 {
 	struct linger abort_it = { 1, 0 };
+	struct stat netmap;
 
+	t_must(stat("/dev/netmap", &netmap) == 0);
 	for (int fd = 3; fd < 1024; fd++) {
-		bool ours = false;
-
-		for (uint32_t i = 0; i < HANDLES; i++)
-			ours |= fz.handle[i].fd == fd;
-		if (ours)
+		if (is_handle(fd, netmap.st_rdev))
 			continue;
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &abort_it, sizeof(abort_it));
 		close(fd);

@@ -50,9 +50,9 @@ static void set_parameter(const char *name, uint32_t value)
 void world_make(void)
 {
 	/* orphans with unacknowledged data give up within seconds; huge pages for memory of ours */
-	shell("sysctl -qw net.ipv4.tcp_orphan_retries=2 net.ipv4.tcp_fin_timeout=2 "
-	      "vm.nr_hugepages=16;"
-	      "ip netns add fz; ip -n fz link set lo up");
+	shell("ip netns add fz; ip -n fz link set lo up; sysctl -qw vm.nr_hugepages=16;"
+	      "for in in '' 'ip netns exec fz'; do $in sysctl -qw net.ipv4.tcp_orphan_retries=2"
+	      " net.ipv4.tcp_fin_timeout=2; done");
 }
 
 void world_end(void)

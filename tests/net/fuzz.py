@@ -71,7 +71,7 @@ class Peer(threading.Thread):
             s.close()
 
 
-# [named cpus=2 queues=2 timeout=150 seconds=100]
+# [cpus=2 queues=2 timeout=200 seconds=120]
 def test_interface():
     """Random requests, mappings, slots, sockets, processes and links, rewritten memory: the kernel is silent, nothing stays."""
     seed, seconds = t.seed(), t.seconds()
