@@ -241,6 +241,7 @@ static struct sk_buff *next_datagram(struct pst_sock *ps)
 {
 	struct sock *sk = ps->sk;
 	struct sk_buff *skb = ps->rest;
+	bool intact;
 	int off, err;
 
 	if (unlikely(skb)) {
@@ -263,15 +264,15 @@ static struct sk_buff *next_datagram(struct pst_sock *ps)
 		}
 		skb->dev = NULL;	/* UDP has kept other things there */
 		local_bh_disable();
-		err = skb_checksum_complete(skb);
-		if (unlikely(err)) {
+		intact = !skb_checksum_complete(skb);
+		if (unlikely(!intact)) {
 			__UDPX_INC_STATS(sk, UDP_MIB_CSUMERRORS);
 			__UDPX_INC_STATS(sk, UDP_MIB_INERRORS);
 		} else {
 			__UDPX_INC_STATS(sk, UDP_MIB_INDATAGRAMS);
 		}
 		local_bh_enable();
-		if (likely(!err))
+		if (likely(intact))
 			return skb;
 		pst_udp_drops_inc(sk);
 		kfree_skb(skb);
