@@ -286,6 +286,7 @@ static void listen_on(uint16_t port)
 	int one = 1;
 
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	t_must(listener >= 0);
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	setsockopt(listener, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
 	setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));

@@ -58,8 +58,11 @@ static uint32_t rnd(void)
 static void emit(const char *data, size_t len)
 {
 	if (m.out_len + len > m.out_room) {
+		char *out = realloc(m.out, 2 * (m.out_len + len));
+
+		assert_non_null(out);
+		m.out = out;
 		m.out_room = 2 * (m.out_len + len);
-		m.out = realloc(m.out, m.out_room);
 	}
 	memcpy(m.out + m.out_len, data, len);
 	m.out_len += len;
