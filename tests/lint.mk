@@ -18,7 +18,7 @@ $(OUT)/clang/%: % $(HEADERS)
 	@mkdir -p $(@D)
 	clang $(flags) -c -o /dev/null $< && touch $@
 
-$(OUT)/tidy/%: % $(HEADERS) .clang-tidy
+$(OUT)/tidy/%: % $(HEADERS) .clang-tidy tests/.clang-tidy
 	@mkdir -p $(@D)
 	clang-tidy --quiet $< -- $(flags) 2> /dev/null && touch $@
 
