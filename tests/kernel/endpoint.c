@@ -160,7 +160,7 @@ static bool live(int ms)
 	t_ok(poll(pfd, 2, ms));
 	if (by_port)
 		port_walk();
-	else if (pfd[1].revents & (POLLIN | POLLHUP | POLLERR))
+	else if (conn >= 0 && pfd[1].revents & (POLLIN | POLLHUP | POLLERR))
 		socket_read();
 	if (by_port && p.tx->head != nm_ring_next(p.tx, p.tx->tail))
 		port_sync(&p);

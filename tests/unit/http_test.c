@@ -595,7 +595,7 @@ static char *target_of(size_t len)
 
 	to = stpcpy(text, "GET /");
 	memset(to, 'a', len - 1);
-	strcpy(to + len - 1, " HTTP/1.1\r\nHost: a\r\n\r\n");
+	stpcpy(to + len - 1, " HTTP/1.1\r\nHost: a\r\n\r\n");
 	return text;
 }
 
@@ -626,7 +626,7 @@ static int head_of(size_t len, size_t step, const char *line)
 	to = stpcpy(to, "A: ");
 	while ((size_t)(to - text) < len)
 		*to++ = 'b';
-	strcpy(to, "\r\n\r\n");
+	stpcpy(to, "\r\n\r\n");
 	end();
 	begin();
 	len = strlen(text);

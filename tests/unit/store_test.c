@@ -346,7 +346,7 @@ static void collisions(void **state)
 	reopen();
 	for (int i = 0; i < n; i++) {
 		sprintf(key, "%d", i);
-		strcpy(value, i == 200 ? "other" : key);
+		snprintf(value, sizeof(value), "%s", i == 200 ? "other" : key);
 		if (i == 17)
 			assert_null(get(key));
 		else
@@ -601,7 +601,8 @@ static void damage(void **state)
 	assert_non_null(record);
 	store_close(st);
 	st = NULL;
-	*record = 'x';
+	if (record)
+		*record = 'x';
 	assert_int_equal(store_open(region, &cfg, &st, &part), -EBADMSG);
 	assert_string_equal(part, "its values");
 	*record = 'a';
