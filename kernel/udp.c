@@ -335,7 +335,7 @@ void pst_udp_pull(struct pst_ring *ring)
 
 	while (!list_empty(&ring->arrived) && turns++ < ring->rx.n && (ps = next_arrived(ring))) {
 		clear_bit(PST_SOCK_ARRIVED, &ps->flags);
-		smp_mb__after_atomic();
+		smp_mb__after_atomic();	/* as in on_data_ready(): see what it has queued */
 		if (!pst_sock_dead(ps) && !test_bit(PST_SOCK_CLOSING, &ps->flags))
 			drain(ps);
 		pst_sock_put(ps);
