@@ -71,7 +71,7 @@ static void on_bytes(const char *data, size_t n)
 		return;
 	if (by_port)
 		port_write(data, n);
-	else
+	else if (conn >= 0)
 		t_ok(send(conn, data, n, MSG_NOSIGNAL));
 }
 
