@@ -3,7 +3,7 @@
 #   make            library, tools and, where kernel headers are, the module
 #   make install    all of it, below PREFIX (DESTDIR is honoured); make uninstall
 #   make deb        the same as Debian packages, for those who build with their own dpkg
-#   make test       everything is proven; make check: what needs no VM; make soak: for hours; make lint: the code checkers
+#   make test       everything is proven; make check: without VMs and lint; make soak: for hours; make lint: checkers
 #   make demo       PASTE at work, in a VM, with numbers; make bench: more of them
 VERSION	:= 0.1
 PREFIX	?= /usr/local

@@ -231,7 +231,7 @@ int main(int argc, char **argv)
 			return opt == 'h' ? 0 : 2;
 		}
 	}
-	if (argc - optind > 1 || region_size < 64 * LARGEST) {
+	if (argc - optind > 1 || region_size < (size_t)64 * LARGEST) {
 		usage(stderr);
 		return 2;
 	}

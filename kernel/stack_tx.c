@@ -823,12 +823,13 @@ static bool send_small(struct pst_ring *ring, struct pst_batch *batch, u32 i)
 	if (unlikely(sent < 0)) {
 		slot->flags = NS_PST_REFUSED;
 		slot->err = -sent;
-	} else if (unlikely(sent < s.len - s.offset)) {
+		return true;
+	}
+	if (unlikely(sent < s.len - s.offset)) {
 		slot->offset = s.offset + sent;
 		return false;
-	} else {
-		ring->c.tx_slots++;
 	}
+	ring->c.tx_slots++;
 	return true;
 }
 

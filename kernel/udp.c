@@ -241,6 +241,7 @@ static struct sk_buff *next_datagram(struct pst_sock *ps)
 {
 	struct sock *sk = ps->sk;
 	struct sk_buff *skb = ps->rest;
+	bool intact;
 	int off, err;
 
 	if (unlikely(skb)) {
@@ -263,15 +264,15 @@ static struct sk_buff *next_datagram(struct pst_sock *ps)
 		}
 		skb->dev = NULL;	/* UDP has kept other things there */
 		local_bh_disable();
-		err = skb_checksum_complete(skb);
-		if (unlikely(err)) {
+		intact = !skb_checksum_complete(skb);
+		if (unlikely(!intact)) {
 			__UDPX_INC_STATS(sk, UDP_MIB_CSUMERRORS);
 			__UDPX_INC_STATS(sk, UDP_MIB_INERRORS);
 		} else {
 			__UDPX_INC_STATS(sk, UDP_MIB_INDATAGRAMS);
 		}
 		local_bh_enable();
-		if (likely(!err))
+		if (likely(intact))
 			return skb;
 		pst_udp_drops_inc(sk);
 		kfree_skb(skb);
@@ -334,7 +335,7 @@ void pst_udp_pull(struct pst_ring *ring)
 
 	while (!list_empty(&ring->arrived) && turns++ < ring->rx.n && (ps = next_arrived(ring))) {
 		clear_bit(PST_SOCK_ARRIVED, &ps->flags);
-		smp_mb__after_atomic();
+		smp_mb__after_atomic();	/* as in on_data_ready(): see what it has queued */
 		if (!pst_sock_dead(ps) && !test_bit(PST_SOCK_CLOSING, &ps->flags))
 			drain(ps);
 		pst_sock_put(ps);

@@ -320,12 +320,15 @@ static void feed(struct command *c)
 
 static void add_input(struct command *c, const char *data, size_t length)
 {
+	char *input;
+
 	c->input_ended |= !length;
 	if (c->in < 0)
 		return;
-	c->input = realloc(c->input, c->input_length + length + 1);
-	if (!c->input)
+	input = realloc(c->input, c->input_length + length + 1);
+	if (!input)
 		fail("input");
+	c->input = input;
 	memcpy(c->input + c->input_length, data, length);
 	c->input_length += length;
 	feed(c);

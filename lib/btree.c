@@ -510,7 +510,7 @@ int paste_btree_format(void *area, size_t len)
 	paste_pm_persist(magic, sizeof(*magic));
 
 	paste_pm_write(magic + 1, (char *)&h + sizeof(*magic), sizeof(h) - sizeof(*magic));
-	paste_pm_write((char *)area + FIRST * LEAF, &first, sizeof(first));
+	paste_pm_write((char *)area + (size_t)FIRST * LEAF, &first, sizeof(first));
 	paste_pm_persist(area, LEAF + sizeof(first));
 
 	paste_pm_store64(magic, h.magic);

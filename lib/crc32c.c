@@ -42,8 +42,8 @@ static uint32_t crc_instruction(uint32_t crc, const unsigned char *p, size_t len
 
 	for (; len >= 64; len -= 64, p += 64) {
 #pragma GCC unroll 8
-		for (int i = 0; i < 8; i++)
-			c = crc_word(c, p + 8 * i);
+		for (size_t i = 0; i < 64; i += 8)
+			c = crc_word(c, p + i);
 	}
 	for (; len >= 8; len -= 8, p += 8)
 		c = crc_word(c, p);

@@ -141,9 +141,9 @@ static inline void copy_words(char *d, const char *s, size_t words,
 
 	for (; words >= 8; words -= 8, d += 64, s += 64) {
 #pragma GCC unroll 8
-		for (int i = 0; i < 8; i++) {
-			memcpy(&v, s + 8 * i, sizeof(v));
-			store((uint64_t *)(d + 8 * i), v);
+		for (size_t i = 0; i < 64; i += 8) {
+			memcpy(&v, s + i, sizeof(v));
+			store((uint64_t *)(d + i), v);
 		}
 	}
 	for (; words; words--, d += 8, s += 8) {

@@ -426,7 +426,7 @@ static int refuse_content(struct mapping *m)
 	if (!m->len)
 		return 0;
 	err = map(m);
-	if (err)
+	if (!m->base)
 		return err;
 	occupied = is_occupied(m->base, m->len);
 	munmap(m->base, m->len);
@@ -469,7 +469,7 @@ int paste_region_create(const char *path, const struct paste_region_layout *layo
 		err = choose_uuid(info.uuid);
 	if (!err)
 		err = map(&m);
-	if (!err)
+	if (m.base)
 		write_region(m.base, &info);
 	close_mapping(&m);
 	return err;
@@ -526,10 +526,8 @@ int paste_region_open(const char *path, unsigned int flags,
 	if (err)
 		return err;
 	err = m.len ? map(&m) : -EMEDIUMTYPE;
-	if (!err && flags & PASTE_REGION_DAX && !m.dax)
-		err = -EOPNOTSUPP;
-	if (!err)
-		err = open_mapping(&m, out);
+	if (m.base)
+		err = flags & PASTE_REGION_DAX && !m.dax ? -EOPNOTSUPP : open_mapping(&m, out);
 	if (err)
 		close_mapping(&m);
 	return err;

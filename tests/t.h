@@ -89,7 +89,7 @@ static void t_fail(const char *file, int line, const char *fmt, ...)
 	long long r_ = (errno = 0, (long long)(call)); \
 	if (r_ != -1 || errno != (err)) \
 		T_FAIL("%s: returned %lld, %s; expected -1, %s", #call, r_, \
-		       strerror(errno), strerror(err)); \
+		       strerrorname_np(errno), strerrorname_np(err)); \
 	r_ == -1 && errno == (err); })
 
 #define t_must(expr) do { \

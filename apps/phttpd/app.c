@@ -77,18 +77,18 @@ int app_begin(struct http_conn *c)
 static int keep(struct http_conn *c, const struct piece *p)
 {
 	struct app_conn *app = &c->app;
-	struct piece *last = NULL;
 
-	if (!app->held) {
+	if (app->nheld) {
+		struct piece *last = &app->held[app->nheld - 1];
+
+		if (last->buf == p->buf && last->data + last->len == p->data) {
+			last->len += p->len;
+			return 0;
+		}
+	} else if (!app->held) {
 		app->held = malloc(APP_PIECES_MAX * sizeof(*app->held));
 		if (!app->held)
 			return 503;
-	}
-	if (app->nheld)
-		last = &app->held[app->nheld - 1];
-	if (last && last->buf == p->buf && last->data + last->len == p->data) {
-		last->len += p->len;
-		return 0;
 	}
 	if (app->nheld == APP_PIECES_MAX)
 		return 413;

@@ -85,7 +85,7 @@ struct backend {
 
 	/*
 	 * Serve until worker_stopping(). Called once, in the thread that serves. Returns 0 after an
-	 * orderly stop, else a negative errno after having said on stderr what failed.
+	 * orderly stop, else something negative after having said on stderr what failed.
 	 */
 	int (*serve)(struct worker *w);
 

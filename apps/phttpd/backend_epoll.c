@@ -339,7 +339,7 @@ static int wait_events(struct loop *l, struct epoll_event *ev)
 		/* The kernel polls the device only on the way to sleep, however short. */
 		static const struct timespec nap = { .tv_nsec = 1 };
 
-		return syscall(SYS_epoll_pwait2, l->ep, ev, EVENTS, &nap, NULL, 0);
+		return (int)syscall(SYS_epoll_pwait2, l->ep, ev, EVENTS, &nap, NULL, 0);
 	}
 #endif
 	return epoll_wait(l->ep, ev, EVENTS, 0);
@@ -456,7 +456,7 @@ static void loop_close(struct loop *l)
 {
 	struct conn *conn;
 
-	while ((conn = l->set.idle.first) || (conn = l->set.linger.first))
+	while ((conn = conns_any(&l->set)))
 		client_close(l, client_of(conn));
 	run_all(l);		/* frees */
 	if (l->in)

@@ -724,13 +724,13 @@ static int open_port(struct loop *l)
 	static bool attached;
 	const struct options *opt = l->w->opt;
 	char name[96];
-	int err = 0;
+	int err;
 
 	snprintf(name, sizeof(name), "stack:phttpd-%u@conf:rings=%u,slots=%d", l->w->id,
 		 opt->threads, RX_SLOTS);
 	pthread_mutex_lock(&turn);
 	l->port = nmport_prepare(name);
-	err = l->port ? open_desc(l) : -errno;
+	err = l->port ? open_desc(l) : -ENOMEM;	/* the name has no error */
 	if (err && l->port) {
 		nmport_close(l->port);
 		l->port = NULL;
@@ -809,7 +809,7 @@ static void loop_close(struct loop *l)
 {
 	struct conn *conn;
 
-	while ((conn = l->set.idle.first) || (conn = l->set.linger.first))
+	while ((conn = conns_any(&l->set)))
 		client_close(l, client_of(&conn->http));
 	run_all(l);		/* frees */
 	conns_destroy(&l->set);
@@ -852,7 +852,7 @@ static void serve_rare(struct loop *l)
 	}
 }
 
-/* One poll() and what came of it. Returns 0 or -errno. */
+/* One poll() and what came of it. Returns 0, or -1 after a message. */
 static int serve_round(struct loop *l)
 {
 	struct pollfd fds[] = {

@@ -139,7 +139,7 @@ static struct io_uring_sqe *get_sqe(struct loop *l)
 		n = io_uring_submit(&l->ring);
 
 		if (n < 0 && n != -EINTR && n != -EAGAIN && n != -EBUSY) {
-			worker_fail("io_uring_enter", -n);
+			worker_say("io_uring_enter", -n);
 			abort();	/* the ring is broken, and we are deep in it */
 		}
 	}
@@ -172,7 +172,7 @@ static void arm_recv(struct loop *l, struct client *c)
 {
 	struct io_uring_sqe *sqe = get_sqe(l);
 
-	io_uring_prep_recv_multishot(sqe, c->slot, NULL, 0, 0);
+	io_uring_prep_recv_multishot(sqe, (int)c->slot, NULL, 0, 0);
 	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE | IOSQE_BUFFER_SELECT);
 	sqe->buf_group = IN_GROUP;
 	io_uring_sqe_set_data64(sqe, tag(c, K_RECV));
@@ -210,14 +210,14 @@ static void submit_send(struct loop *l, struct client *c, enum kind kind)
 		struct piece *p = &conn->seg[conn->seg_first % CONN_SEGS];
 
 		c->sending = p->len;
-		io_uring_prep_send(sqe, c->slot, p->data, p->len, flags);
+		io_uring_prep_send(sqe, (int)c->slot, p->data, p->len, flags);
 	} else {
 		struct message *m = &l->msg[l->nmsgs++];
 
 		m->hdr = (struct msghdr) { .msg_iov = m->iov };
 		m->hdr.msg_iovlen = conn_iov(conn, m->iov, CONN_SEGS);
 		c->sending = conn->out_bytes;
-		io_uring_prep_sendmsg(sqe, c->slot, &m->hdr, flags);
+		io_uring_prep_sendmsg(sqe, (int)c->slot, &m->hdr, flags);
 	}
 	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE |
 			       (kind == K_SILENT ? IOSQE_CQE_SKIP_SUCCESS : 0));
@@ -287,7 +287,7 @@ static void settle(struct loop *l, struct client *c)
 		if (conn->list != &l->set.linger) {
 			struct io_uring_sqe *sqe = get_sqe(l);
 
-			io_uring_prep_shutdown(sqe, c->slot, SHUT_WR);
+			io_uring_prep_shutdown(sqe, (int)c->slot, SHUT_WR);
 			io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS);
 			io_uring_sqe_set_data64(sqe, K_NOTHING);
 			conn_linger(conn);
@@ -401,7 +401,7 @@ static void provide(struct loop *l, unsigned id)
 	}
 	l->in_used[id] = 0;
 	io_uring_buf_ring_add(l->in_ring, b->data, BUF_SIZE, id,
-			      io_uring_buf_ring_mask(l->in_count), l->in_added++);
+			      io_uring_buf_ring_mask(l->in_count), (int)l->in_added++);
 }
 
 static void provide_missing(struct loop *l)
@@ -579,7 +579,7 @@ static void learn_device(struct loop *l, unsigned slot)
 {
 	struct io_uring_sqe *sqe = get_sqe(l);
 
-	io_uring_prep_cmd_sock(sqe, SOCKET_URING_OP_GETSOCKOPT, slot, SOL_SOCKET,
+	io_uring_prep_cmd_sock(sqe, SOCKET_URING_OP_GETSOCKOPT, (int)slot, SOL_SOCKET,
 			       SO_INCOMING_NAPI_ID, &l->device, sizeof(l->device));
 	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE);
 	io_uring_sqe_set_data64(sqe, K_DEVICE);
@@ -699,15 +699,13 @@ static int submit_wait(struct loop *l)
 	struct io_uring_cqe *cqe;
 	int n;
 
-	io_uring_buf_ring_advance(l->in_ring, l->in_added);
+	io_uring_buf_ring_advance(l->in_ring, (int)l->in_added);
 	l->in_added = 0;
 	if (l->run && l->starved)
 		n = io_uring_submit_and_wait_timeout(&l->ring, &cqe, 1, &nap, NULL);
-	else if (l->run)
-		n = io_uring_submit_and_get_events(&l->ring);
-	else if (!l->w->opt->busy_poll)
+	else if (!l->run && !l->w->opt->busy_poll)
 		n = io_uring_submit_and_wait(&l->ring, 1);
-	else if (l->device_polls)	/* the kernel polls the device on the way to sleep */
+	else if (!l->run && l->device_polls)	/* the kernel polls the device on the way to sleep */
 		n = io_uring_submit_and_wait_timeout(&l->ring, &cqe, 1, &device_nap, NULL);
 	else
 		n = io_uring_submit_and_get_events(&l->ring);
@@ -729,7 +727,7 @@ static int setup_failed(int err)
 		fprintf(stderr, "phttpd: io_uring: kernel %s lacks features that 6.1 has\n",
 			u.release);
 	else
-		worker_fail("io_uring", -err);
+		worker_say("io_uring", -err);
 	return err;
 }
 
@@ -812,7 +810,7 @@ static void loop_close(struct loop *l)
 	struct conn *conn;
 
 	if (l->ring.ring_fd >= 0) {
-		while ((conn = l->set.idle.first) || (conn = l->set.linger.first))
+		while ((conn = conns_any(&l->set)))
 			client_close(l, client_of(conn));
 		run_all(l);
 		/* Buffers are the kernel's until the last request has completed. */
@@ -839,7 +837,7 @@ static int backend_serve(struct worker *w)
 		transmit_all(l);
 		err = submit_wait(l);
 		if (err) {
-			worker_fail("io_uring_enter", -err);
+			worker_say("io_uring_enter", -err);
 			break;
 		}
 		reap(l, sent_all(l));

@@ -139,6 +139,11 @@ void conn_discard(struct conn *c)
 	c->out_bytes = 0;
 }
 
+struct conn *conns_any(const struct conns *set)
+{
+	return set->idle.first ? set->idle.first : set->linger.first;
+}
+
 struct conn *conns_expired(struct conns *set)
 {
 	unsigned idle = set->w->opt->idle_timeout;

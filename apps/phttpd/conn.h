@@ -131,6 +131,9 @@ int conn_iov(const struct conn *c, struct iovec *iov, int max);
 /* @len bytes of the queue were sent. */
 void conn_sent(struct conn *c, size_t len);
 
+/* Any connection that is not closed yet, or NULL: for whoever closes all. */
+struct conn *conns_any(const struct conns *set);
+
 /*
  * The next connection whose time is over, or NULL; the caller closes it. conns_victim() is the
  * one to close when buffers have run out, or NULL.

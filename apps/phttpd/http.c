@@ -92,7 +92,7 @@ static char *put_number(char *to, uint64_t n)
 	int i = sizeof(digits);
 
 	do {
-		digits[--i] = '0' + n % 10;
+		digits[--i] = (char)('0' + n % 10);
 		n /= 10;
 	} while (n);
 	memcpy(to, digits + i, sizeof(digits) - i);

@@ -6,6 +6,7 @@
  * for a bad command line.
  */
 #include <arpa/inet.h>
+#include <assert.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -486,6 +487,7 @@ static int serve(struct options *opt, struct worker *workers, int stop_fd)
 	unsigned opened, started = 1;
 	int status = 0;
 
+	assert(opt->threads);	/* parse() sees to it */
 	CPU_ZERO(&allowed);
 	sched_getaffinity(0, sizeof(allowed), &allowed);
 	for (opened = 0; opened < opt->threads; opened++) {

@@ -23,14 +23,14 @@ ssize_t percent_decode(const char *text, size_t len, char *out, size_t max)
 		if (c == '%') {
 			if (len - i < 3 || digit(text[i + 1]) < 0 || digit(text[i + 2]) < 0)
 				return -EINVAL;
-			c = digit(text[i + 1]) << 4 | digit(text[i + 2]);
+			c = (char)(digit(text[i + 1]) << 4 | digit(text[i + 2]));
 			i += 2;
 		}
 		if (n == max)
 			return -ENAMETOOLONG;
 		out[n++] = c;
 	}
-	return n;
+	return (ssize_t)n;
 }
 
 static int is_plain(char c)
@@ -46,8 +46,8 @@ char *percent_encode(const char *bytes, size_t len, char *out)
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = bytes[i];
 
-		if (is_plain(c)) {
-			*out++ = c;
+		if (is_plain(bytes[i])) {
+			*out++ = bytes[i];
 		} else {
 			*out++ = '%';
 			*out++ = digits[c >> 4];

@@ -344,7 +344,7 @@ static void add_piece(struct store_write *w, const struct space_piece *p)
 {
 	struct space_piece *last = last_piece(w);
 
-	if (last && last->buf == p->buf && last->offset + last->len == p->offset) {
+	if (w->n && last->buf == p->buf && last->offset + last->len == p->offset) {
 		last->len += p->len;
 		space_drop(&w->st->space, p->buf);
 	} else {
@@ -509,7 +509,7 @@ int store_append(struct store_write *w)
 	if (seq < 0) {
 		st->stats.full++;
 		store_abort(w);
-		return seq;
+		return (int)seq;
 	}
 	for (uint32_t i = 0; i < w->n; i++) {
 		uint32_t buf = w->piece[i].buf;
@@ -670,7 +670,7 @@ ssize_t store_list(struct store *st, const void *prefix, size_t len, struct stor
 			l.key[n++] = l.key[i];
 	}
 	*out = l.key;
-	return n;
+	return (ssize_t)n;
 }
 
 void store_stats(const struct store *st, struct store_stats *stats)

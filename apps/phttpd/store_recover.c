@@ -71,7 +71,7 @@ static int note_entry(uint64_t number, uint64_t ref, void *ctx)
 /* How far a record's seq is above D, from what the entry has of it. */
 static int32_t above(const struct recovery *v, uint64_t ref)
 {
-	return (uint32_t)ref - (uint32_t)v->durable;
+	return (int32_t)((uint32_t)ref - (uint32_t)v->durable);
 }
 
 /* No write had that seq. */

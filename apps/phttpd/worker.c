@@ -25,10 +25,9 @@
 
 static atomic_uint admitted;	/* connections open now, in all threads */
 
-int worker_fail(const char *what, int err)
+void worker_say(const char *what, int err)
 {
 	fprintf(stderr, "phttpd: %s: %s\n", what, strerror(err));
-	return -err;
 }
 
 static int set(int fd, int level, int option, int value)
@@ -104,7 +103,7 @@ void worker_tick(struct worker *w)
 	uint64_t ticks;
 
 	if (read(w->timer_fd, &ticks, sizeof(ticks)) < 0 && errno != EAGAIN)
-		worker_fail("timer", errno);
+		worker_say("timer", errno);
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 	w->now = now.tv_sec;
 	http_tick(&w->http, time(NULL));

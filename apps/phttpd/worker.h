@@ -47,7 +47,7 @@ struct worker {
 	void *private;			/* the back end's */
 };
 
-/* Open the worker's descriptors, with a message on stderr and -errno if that fails. */
+/* Open the worker's descriptors, with a message on stderr and -1 if that fails. */
 int worker_open(struct worker *w);
 void worker_close(struct worker *w);
 
@@ -61,8 +61,15 @@ void worker_tick(struct worker *w);
 bool worker_admit(struct worker *w);
 void worker_leave(struct worker *w);
 
-/* For errors in serve(): "phttpd: <what>: <text of err>". Returns -err. */
-int worker_fail(const char *what, int err);
+/* Prints "phttpd: <what>: <text of err>". */
+void worker_say(const char *what, int err);
+
+/* The same where the caller fails with it. Returns -1. */
+static inline int worker_fail(const char *what, int err)
+{
+	worker_say(what, err);
+	return -1;
+}
 
 static inline struct worker *worker_of(struct http *h)
 {

@@ -19,6 +19,7 @@
 	{ "sizeof " #type "." #field, (size), sizeof(((struct type *)0)->field) },
 #define O(type, field, n)	{ #type "." #field, (n), offsetof(struct type, field) },
 
+/* NOLINTBEGIN(bugprone-sizeof-expression): sizes of fields, pointers too */
 static const struct {
 	const char *name;
 	uint64_t expected;
@@ -441,6 +442,7 @@ static const struct {
 	V(NMREQ_OPTF_DISABLED, 1)
 	V(NMREQ_OPTF_ALLOWEMPTY, 2)
 };
+/* NOLINTEND(bugprone-sizeof-expression) */
 
 int main(void)
 {

@@ -170,9 +170,10 @@ static void record(struct recorder *r, const char *dst, const void *src, size_t 
 
 	if (l->n == l->room) {
 		l->room = l->room ? 2 * l->room : 8;
-		l->store = realloc(l->store, l->room * sizeof(*s));
-		if (!l->store)
+		s = realloc(l->store, l->room * sizeof(*s));
+		if (!s)
 			die("no memory");
+		l->store = s;
 	}
 	s = &l->store[l->n++];
 	s->ofs = ofs % LINE;

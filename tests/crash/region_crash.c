@@ -301,7 +301,7 @@ static void touch(struct paste_region *r)
 	};
 	uint32_t bufs[] = { 2, 3, info->buf_num - 1, info->buf_num, UINT32_MAX };
 	unsigned int i;
-	size_t len;
+	size_t len = 0;
 	char *p;
 
 	for (i = 0; i < 3; i++) {

@@ -43,7 +43,7 @@ int main(int argc, char **argv)
 	int sock = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0), big = 1 << 20;
 	char name[64], line[64];
 
-	t_must(argc == 3);
+	t_must(argc == 3 && sock >= 0);
 	any.sin6_port = htons((uint16_t)atoi(argv[2]));
 	setsockopt(sock, SOL_SOCKET, SO_RCVBUFFORCE, &big, sizeof(big));
 	t_must(!bind(sock, (void *)&any, sizeof(any)));
@@ -65,8 +65,8 @@ int main(int argc, char **argv)
 			printf("{\"rx_in_place\": %llu, \"rx_copied\": %llu, \"bad\": %llu, \"zero_copy\": %llu}\n",
 			       (unsigned long long)st.counters.rx_in_place,
 			       (unsigned long long)st.counters.rx_copied,
-			       (unsigned long long)(st.counters.bad_flags + st.counters.bad_place +
-						    st.counters.bad_owner + st.counters.tx_failed),
+			       (unsigned long long)st.counters.bad_flags + st.counters.bad_place +
+			       st.counters.bad_owner + st.counters.tx_failed,
 			       (unsigned long long)st.port.nic_zero_copy);
 			fflush(stdout);
 		}

@@ -71,7 +71,7 @@ static void on_bytes(const char *data, size_t n)
 		return;
 	if (by_port)
 		port_write(data, n);
-	else
+	else if (conn >= 0)
 		t_ok(send(conn, data, n, MSG_NOSIGNAL));
 }
 
@@ -160,7 +160,7 @@ static bool live(int ms)
 	t_ok(poll(pfd, 2, ms));
 	if (by_port)
 		port_walk();
-	else if (pfd[1].revents & (POLLIN | POLLHUP | POLLERR))
+	else if (conn >= 0 && pfd[1].revents & (POLLIN | POLLHUP | POLLERR))
 		socket_read();
 	if (by_port && p.tx->head != nm_ring_next(p.tx, p.tx->tail))
 		port_sync(&p);
@@ -286,6 +286,7 @@ static void listen_on(uint16_t port)
 	int one = 1;
 
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	t_must(listener >= 0);
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	setsockopt(listener, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
 	setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));

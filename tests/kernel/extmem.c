@@ -70,7 +70,7 @@ static void layout(void)
 	for (uint32_t i = 0; i < p.tx->num_slots; i++) {
 		uint32_t idx = p.tx->slot[i].buf_idx;
 
-		strcpy(NETMAP_BUF(p.tx, idx), "through the port");
+		snprintf(NETMAP_BUF(p.tx, idx), 4096, "through the port");
 		t_true(!strcmp(mem + info->nr_buf_pool_offset + idx * 4096UL, "through the port"));
 	}
 	port_close(&p);
@@ -99,7 +99,7 @@ static void outlives(void)
 	n = s->offset;
 	mine[0] = paste_rx_keep(s, paste_buf_pop(p.nifp, p.rx));
 	mine[1] = paste_buf_pop(p.nifp, p.rx);
-	strcpy(NETMAP_BUF(p.tx, mine[1]), "written by us");
+	snprintf(NETMAP_BUF(p.tx, mine[1]), 4096, "written by us");
 	close(sock);
 	close(peer);
 	port_close(&p);

@@ -492,7 +492,7 @@ static void peer_process(int in, int out, uint16_t number)
 	shell("ip addr add 10.98.0.2/24 dev fault%d; ip link set fault1 up; ethtool -K fault1 tx off > /dev/null", 1);
 	inet_pton(AF_INET, "10.98.0.1", &a.sin_addr);
 	s = socket(AF_INET, SOCK_STREAM, 0);
-	t_must(!connect(s, (void *)&a, sizeof(a)));
+	t_must(s >= 0 && !connect(s, (void *)&a, sizeof(a)));
 	while (read(in, &c, 1) == 1) {
 		t_must(write(s, sent[0][0], BYTES) == BYTES);
 		c = read_n(s, got, BYTES, 20000) == BYTES && !memcmp(got, sent[0][1], BYTES);
@@ -507,7 +507,7 @@ static int listen_any(uint16_t *number)
 	socklen_t len = sizeof(a);
 	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
-	t_must(!bind(l, (void *)&a, len) && !listen(l, 1) && !getsockname(l, (void *)&a, &len));
+	t_must(l >= 0 && !bind(l, (void *)&a, len) && !listen(l, 1) && !getsockname(l, (void *)&a, &len));
 	*number = ntohs(a.sin_port);
 	return l;
 }

@@ -142,7 +142,6 @@ static void use_up(uint32_t left, int *drain, int *sink, int *n)
 	while ((now = port_stats(&p).port.buf_free) > left) {
 		if (now >= before) {	/* that one is full */
 			t_must(++on < 16);
-			before = ~0ull;
 		}
 		if (on >= *n) {
 			port_pair(&p, &drain[on], &sink[on]);
@@ -164,12 +163,13 @@ static void without_own_buffer(void)
 	uint32_t cited = paste_buf_pop(p.nifp, p.rx), reserve = (uint32_t)port_stats(&p).port.buf_low - 1;
 	int sock, peer, drain[16], sink[16], n = 0;
 	uint32_t own;
-	char text[100];
+	char text[100] = "";
 
 	t_note("short of buffers, own buffer given away");
 	memset(NETMAP_BUF(p.tx, cited), 'c', 100);
 	port_pair(&p, &sock, &peer);
 	use_up(reserve, drain, sink, &n);
+	t_must(n);
 	/* from here on TCP copies; the second slot's own buffer goes out by the first */
 	own = p.tx->slot[nm_ring_next(p.tx, p.tx->head)].buf_idx;
 	t_must(!paste_tx_swap(p.tx, drain[n - 1], &own, 0, 4096));

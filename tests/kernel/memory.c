@@ -11,8 +11,7 @@ static long available_kb(void)
 	long kb = -1;
 	FILE *f = fopen("/proc/meminfo", "r");
 
-	if (!t_true(f != NULL))
-		return kb;
+	t_must(f);
 	while (fgets(line, sizeof(line), f))
 		if (sscanf(line, "MemAvailable: %ld", &kb) == 1)
 			break;

@@ -75,12 +75,12 @@ static void headers(void)
 	t_fails(EFAULT, ioctl(ctl, NIOCCTRL, (void *)-4096l));
 	t_fails(EFAULT, ioctl(ctl, NIOCREGIF, page));
 	t_fails(EFAULT, ioctl(ctl, NIOCGINFO, page));
-	for (uint16_t type = NETMAP_REQ_PST_STATS; type <= NETMAP_REQ_PST_LIST; type++) {
-		h = header(type, "stack:x", page);
+	for (int type = NETMAP_REQ_PST_STATS; type <= NETMAP_REQ_PST_LIST; type++) {
+		h = header((uint16_t)type, "stack:x", page);
 		t_fails(EFAULT, ioctl(ctl, NIOCCTRL, &h));
-		h = header(type, "stack:x", NULL);
+		h = header((uint16_t)type, "stack:x", NULL);
 		t_fails(EINVAL, ioctl(ctl, NIOCCTRL, &h));
-		h = header(type, "stack:x", (void *)0xffff888000000000ul);
+		h = header((uint16_t)type, "stack:x", (void *)0xffff888000000000ul);
 		t_fails(EFAULT, ioctl(ctl, NIOCCTRL, &h));
 	}
 	/* a body that ends at an unmapped page, one byte too short */

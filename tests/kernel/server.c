@@ -209,9 +209,10 @@ static void push(struct worker *w, int fd, uint32_t buf, uint16_t offset, uint16
 static void put_text(struct worker *w, int fd, const char *text)
 {
 	struct netmap_slot *slot = tx_slot(w);
+	size_t len = strlen(text);
 
-	strcpy(NETMAP_BUF(w->p.tx, slot->buf_idx), text);
-	push(w, fd, slot->buf_idx, 0, (uint16_t)strlen(text), 0);
+	memcpy(NETMAP_BUF(w->p.tx, slot->buf_idx), text, len);
+	push(w, fd, slot->buf_idx, 0, (uint16_t)len, 0);
 }
 
 /* ------------------------------------------------------------ connections */
@@ -1002,7 +1003,8 @@ static void parse(int argc, char **argv)
 	int c;
 
 	while ((c = getopt_long(argc, argv, "", long_options, NULL)) != -1) {
-		uint32_t n = optarg ? (uint32_t)strtoul(optarg, NULL, 0) : 0;
+		const char *value = optarg ? optarg : "";
+		uint32_t n = (uint32_t)strtoul(value, NULL, 0);
 
 		switch (c) {
 		case 'p': o.port = optarg; break;
@@ -1014,7 +1016,7 @@ static void parse(int argc, char **argv)
 		case 'n': o.threads = n; break;
 		case 'w': o.wait = optarg; break;
 		case 'b': o.busy = true; break;
-		case 'm': mode = mode_of(optarg); break;
+		case 'm': mode = mode_of(value); break;
 		case 'g': o.register_after = n; break;
 		case 'x': o.exclusive = true; break;
 		case 'M': o.memory = optarg; break;

@@ -81,6 +81,7 @@ static void bad_indexes(void)
 	uint64_t out[] = { 0, 1, n, n + 1, n + 100000, 0x7fffffff, 0x80000000, 0xfffffffe, 0xffffffff };
 	bool *ours = calloc(n, 1);
 
+	t_must(ours);
 	for (i = 0; i < sizeof(out) / sizeof(*out); i++)
 		bad_slot("index", set_index, out[i], ERANGE, COUNTER(bad_index));
 	/* of another owner: free, on both ends of the region and in between */

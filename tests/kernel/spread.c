@@ -71,6 +71,7 @@ static int listen_on(uint16_t tcp_port)
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(tcp_port) };
 	int one = 1, s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
+	t_must(s >= 0);
 	t_ok(setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
 	t_ok(bind(s, (struct sockaddr *)&any, sizeof(any)));
 	t_ok(listen(s, 128));

@@ -299,7 +299,7 @@ static void errors(void)
 	t_eq(next_datagram(sock, in, NULL, 2000), -1000 - ECONNREFUSED);
 	t_note("and goes on");
 	peer = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	t_must(!bind(peer, (void *)&peer_at, len));
+	t_must(peer >= 0 && !bind(peer, (void *)&peer_at, len));
 	put_datagram(sock, (const uint8_t *)"hello", 5, NULL);
 	port_sync(&p);
 	t_eq(read_n(peer, in, 5, 2000), 5);

@@ -58,8 +58,11 @@ static uint32_t rnd(void)
 static void emit(const char *data, size_t len)
 {
 	if (m.out_len + len > m.out_room) {
+		char *out = realloc(m.out, 2 * (m.out_len + len));
+
+		assert_non_null(out);
+		m.out = out;
 		m.out_room = 2 * (m.out_len + len);
-		m.out = realloc(m.out, m.out_room);
 	}
 	memcpy(m.out + m.out_len, data, len);
 	m.out_len += len;
@@ -592,7 +595,7 @@ static char *target_of(size_t len)
 
 	to = stpcpy(text, "GET /");
 	memset(to, 'a', len - 1);
-	strcpy(to + len - 1, " HTTP/1.1\r\nHost: a\r\n\r\n");
+	stpcpy(to + len - 1, " HTTP/1.1\r\nHost: a\r\n\r\n");
 	return text;
 }
 
@@ -623,7 +626,7 @@ static int head_of(size_t len, size_t step, const char *line)
 	to = stpcpy(to, "A: ");
 	while ((size_t)(to - text) < len)
 		*to++ = 'b';
-	strcpy(to, "\r\n\r\n");
+	stpcpy(to, "\r\n\r\n");
 	end();
 	begin();
 	len = strlen(text);

@@ -133,7 +133,7 @@ static void transmit(void **state)
 	struct nmport_d *d = nmport_open("stack:0");
 	struct netmap_ring *r = NETMAP_TXRING(d->nifp, 0);
 	uint32_t buf = 50, own = r->slot[1].buf_idx, lent = r->slot[2].buf_idx;
-	size_t room;
+	size_t room = 0;
 	void *p;
 
 	(void)state;

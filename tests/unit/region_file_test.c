@@ -159,7 +159,7 @@ static int teardown(void **state)
 	paste_region_close(region);
 	region = NULL;
 	unlink(path);
-	strcpy(path + strlen(path) - 6, "XXXXXX");
+	memcpy(path + strlen(path) - 6, "XXXXXX", 7);
 	return 0;
 }
 
@@ -257,7 +257,7 @@ static void create_and_open(void **state)
 	assert_ptr_equal(paste_region_tree(region, &len), p - PAGE);
 	assert_int_equal(len, PAGE);
 
-	strcpy(paste_region_buf(region, 33), "stays");
+	memcpy(paste_region_buf(region, 33), "stays", 6);
 	assert_int_equal(reopen(0), 0);
 	assert_string_equal(paste_region_buf(region, 33), "stays");
 	assert_memory_equal(paste_region_info(region)->uuid, uuid, 16);

@@ -70,7 +70,7 @@ static void header_decode__errors(void **state)
 		"vale", "vale-1:x", "vale:", "vale0:-1", "pst", "pst:", "pst.1:0",
 		"stack", "stack:", "stack a:0", "stack:@1", "stack:^", "Stack:0",
 		"netmap:p{", "netmap:p{-1", "netmap:p}", "stack:{1",
-		"vale:" LONG_56 "abc", ":0",
+		("vale:" LONG_56 "abc"), ":0",
 	};
 	size_t i;
 

@@ -359,7 +359,7 @@ static void dispatch(void **state)
 
 static void nextpkt(void **state)
 {
-	struct nm_pkthdr hdr;
+	struct nm_pkthdr hdr = { 0 };
 	struct nm_desc *d;
 	uint32_t i;
 
