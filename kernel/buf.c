@@ -54,6 +54,7 @@
 
 #define CREATE_TRACE_POINTS
 #include "buf_move.h"
+#include "sized.h"
 
 /*
  * AF_XDP pins the first reserved page before the others and the last one after them, and
@@ -82,8 +83,7 @@ static int alloc_pages_of(struct pst_bufs *bufs)
 	u32 i;
 
 	for (i = 0; i < bufs->n; i++) {
-		struct page *page = alloc_page(GFP_KERNEL_ACCOUNT | __GFP_ZERO |
-					       __GFP_NOWARN | __GFP_RETRY_MAYFAIL);
+		struct page *page = alloc_page(PST_GFP_SIZED | __GFP_ZERO);
 
 		if (!page)
 			return -ENOMEM;
@@ -100,10 +100,10 @@ static int alloc_tables(struct pst_bufs *bufs, u32 n)
 {
 	spin_lock_init(&bufs->lock);
 	bufs->n = n;
-	bufs->state = kvzalloc(n, GFP_KERNEL_ACCOUNT);
-	bufs->parked = kvzalloc(n, GFP_KERNEL_ACCOUNT);
-	bufs->nic = kvzalloc(n, GFP_KERNEL_ACCOUNT);
-	bufs->free = kvcalloc(n, sizeof(*bufs->free), GFP_KERNEL_ACCOUNT);
+	bufs->state = kvzalloc(n, PST_GFP_SIZED);
+	bufs->parked = kvzalloc(n, PST_GFP_SIZED);
+	bufs->nic = kvzalloc(n, PST_GFP_SIZED);
+	bufs->free = kvcalloc(n, sizeof(*bufs->free), PST_GFP_SIZED);
 	return bufs->state && bufs->parked && bufs->nic && bufs->free ? 0 : -ENOMEM;
 }
 
@@ -123,14 +123,10 @@ static void list_free(struct pst_bufs *bufs)
 
 int pst_bufs_init(struct pst_bufs *bufs, u32 n)
 {
-	int err;
+	int err = alloc_tables(bufs, n);
 
-	/* A wish that cannot be fulfilled must not squeeze everybody else first. */
-	if (n > si_mem_available())
-		return -ENOMEM;
-	err = alloc_tables(bufs, n);
 	if (!err) {
-		bufs->page = kvcalloc(n, sizeof(*bufs->page), GFP_KERNEL_ACCOUNT);
+		bufs->page = kvcalloc(n, sizeof(*bufs->page), PST_GFP_SIZED);
 		err = bufs->page ? alloc_pages_of(bufs) : -ENOMEM;
 	}
 	if (err)
@@ -202,11 +198,17 @@ void pst_bufs_count(struct pst_bufs *bufs, u32 *count)
 		count[READ_ONCE(bufs->state[i])]++;
 }
 
+/* Bytes that a pool takes: any of the region's @n buffers may be parked in it. */
+u64 pst_pool_size(u32 n)
+{
+	return roundup_pow_of_two(n) * sizeof(u32);
+}
+
 int pst_pool_init(struct pst_pool *pool, struct pst_bufs *bufs)
 {
 	u32 size = roundup_pow_of_two(bufs->n);
 
-	pool->queue = kvcalloc(size, sizeof(*pool->queue), GFP_KERNEL_ACCOUNT);
+	pool->queue = kvzalloc(pst_pool_size(bufs->n), PST_GFP_SIZED);
 	if (!pool->queue)
 		return -ENOMEM;
 	pool->bufs = bufs;

@@ -71,6 +71,7 @@ int pst_bufs_keep(struct pst_bufs *bufs, const u32 *keep, u32 n);
 void pst_bufs_destroy(struct pst_bufs *bufs);
 void pst_bufs_count(struct pst_bufs *bufs, u32 *count);
 
+u64 pst_pool_size(u32 n);
 int pst_pool_init(struct pst_pool *pool, struct pst_bufs *bufs);
 void pst_pool_destroy(struct pst_pool *pool);
 void pst_pool_fill(struct pst_pool *pool);

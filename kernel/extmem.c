@@ -33,6 +33,7 @@
 
 #include "compat.h"
 #include "extmem.h"
+#include "sized.h"
 
 #define PIN_CHUNK	1024	/* pages pinned between looks for a signal */
 
@@ -60,7 +61,7 @@ static int build_index(struct pst_extmem *ext)
 
 	ext->bits = order_base_2(2 * ext->npages);
 	mask = (1U << ext->bits) - 1;
-	ext->index = kvcalloc(mask + 1, sizeof(*ext->index), GFP_KERNEL_ACCOUNT);
+	ext->index = kvcalloc(mask + 1, sizeof(*ext->index), PST_GFP_SIZED);
 	if (!ext->index)
 		return -ENOMEM;
 	for (i = 0; i < ext->npages; i++) {
@@ -199,7 +200,7 @@ struct pst_extmem *pst_extmem_pin(u64 addr, u64 size)
 	ext->mm = current->mm;
 	mmgrab(ext->mm);
 	err = -ENOMEM;
-	ext->page = kvcalloc(ext->npages, sizeof(*ext->page), GFP_KERNEL_ACCOUNT);
+	ext->page = kvcalloc(ext->npages, sizeof(*ext->page), PST_GFP_SIZED);
 	if (!ext->page)
 		goto err_free;
 	err = account_locked_vm(ext->mm, ext->npages, true);

@@ -5,6 +5,7 @@
 #include <linux/slab.h>
 
 #include "fdmap.h"
+#include "sized.h"
 
 #define FDTAB_MIN	64u
 
@@ -22,7 +23,7 @@ int pst_fdmap_reserve(struct pst_fdmap *map, int fd)
 	if (old && fd < old->n)
 		return 0;
 	n = max_t(u32, FDTAB_MIN, roundup_pow_of_two((u32)fd + 1));
-	tab = kvzalloc(struct_size(tab, sock, n), GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	tab = kvzalloc(struct_size(tab, sock, n), PST_GFP_SIZED);
 	if (!tab)
 		return -ENOMEM;
 	tab->n = n;

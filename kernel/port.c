@@ -50,6 +50,7 @@
 
 #include "nic.h"
 #include "port.h"
+#include "sized.h"
 #include "stack.h"
 
 #define PST_POOL_MIN	256u
@@ -331,6 +332,12 @@ void pst_port_put(struct pst_port *port)
 		port_destroy(port);
 }
 
+/* A wish that cannot be fulfilled must not squeeze everybody else first. */
+static bool affordable(u32 rings, u32 bufs)
+{
+	return bufs + rings * (pst_pool_size(bufs) / PAGE_SIZE) <= (u64)si_mem_available();
+}
+
 static struct pst_port *port_create(const char *name, const struct pst_port_config *cfg)
 {
 	u32 wanted = READ_ONCE(pool_bufs);
@@ -347,7 +354,9 @@ static struct pst_port *port_create(const char *name, const struct pst_port_conf
 	int err = -ENOMEM;
 	u32 i;
 
-	port = kvzalloc(struct_size(port, ring, cfg->rings), GFP_KERNEL_ACCOUNT);
+	if (!cfg->ext && !affordable(cfg->rings, g.bufs))
+		return ERR_PTR(-ENOMEM);
+	port = kvzalloc(struct_size(port, ring, cfg->rings), PST_GFP_SIZED);
 	if (!port)
 		return ERR_PTR(-ENOMEM);
 	port->net = get_net(current->nsproxy->net_ns);

@@ -20,6 +20,7 @@
 #include <linux/vmalloc.h>
 
 #include "region.h"
+#include "sized.h"
 
 static DEFINE_IDA(region_ids);
 
@@ -68,7 +69,7 @@ struct pst_region *pst_region_create(const struct pst_geometry *g)
 	if (err)
 		goto err_destroy;
 	err = -ENOMEM;
-	region->ctl = __vmalloc(region->buf_ofs, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
+	region->ctl = __vmalloc(region->buf_ofs, PST_GFP_SIZED | __GFP_ZERO);
 	if (!region->ctl)
 		goto err_destroy;
 	err = pst_bufs_init(&region->bufs, g->bufs);

@@ -15,6 +15,7 @@
 #include "nic.h"
 #include "port.h"
 #include "region.h"
+#include "sized.h"
 #include "stack.h"
 
 #define KEEP_MAX	(1U << 28)	/* indexes: a terabyte of buffers */
@@ -146,7 +147,7 @@ static u32 *copy_keep(const struct nmreq_opt_pst_keep *keep)
 
 	if (keep->nro_count > KEEP_MAX)
 		return ERR_PTR(-EINVAL);
-	idx = kvmalloc_array(keep->nro_count, sizeof(*idx), GFP_KERNEL_ACCOUNT);
+	idx = kvmalloc_array(keep->nro_count, sizeof(*idx), PST_GFP_SIZED);
 	if (!idx)
 		return ERR_PTR(-ENOMEM);
 	if (copy_from_user(idx, u64_to_user_ptr(keep->nro_indexes),

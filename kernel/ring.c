@@ -25,6 +25,7 @@
 #include "nic.h"
 #include "port.h"
 #include "ring.h"
+#include "sized.h"
 #include "stack.h"
 
 static int kring_init(struct pst_kring *k, struct netmap_ring *ring, u32 n,
@@ -62,12 +63,9 @@ int pst_ring_init(struct pst_ring *ring, struct pst_port *port, u16 id)
 		   region->buf_ofs - pst_region_offset(region, tx));
 	kring_init(&ring->rx, rx, port->rx_slots, id, 1,
 		   region->buf_ofs - pst_region_offset(region, rx));
-	ring->rx_sock = kvcalloc(port->rx_slots, sizeof(*ring->rx_sock),
-				 GFP_KERNEL_ACCOUNT);
-	ring->tx_buf = kvcalloc(port->tx_slots, sizeof(*ring->tx_buf),
-				GFP_KERNEL_ACCOUNT);
-	ring->tx_sock = kvcalloc(port->tx_slots, sizeof(*ring->tx_sock),
-				 GFP_KERNEL_ACCOUNT);
+	ring->rx_sock = kvcalloc(port->rx_slots, sizeof(*ring->rx_sock), PST_GFP_SIZED);
+	ring->tx_buf = kvcalloc(port->tx_slots, sizeof(*ring->tx_buf), PST_GFP_SIZED);
+	ring->tx_sock = kvcalloc(port->tx_slots, sizeof(*ring->tx_sock), PST_GFP_SIZED);
 	if (!ring->rx_sock || !ring->tx_buf || !ring->tx_sock)
 		return -ENOMEM;
 	ring->event_slots = min(port->rx_slots / 8, 64u);
