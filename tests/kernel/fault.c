@@ -46,8 +46,6 @@ static void injection_on(void)
 {
 	char name[64];
 
-	if (access(FAULTS "failslab", F_OK))
-		t_skip("the kernel has no fault injection");
 	set(FAULTS "failslab/verbose", "0");
 	set(FAULTS "failslab/ignore-gfp-wait", "N");
 	set(FAULTS "fail_page_alloc/verbose", "0");
