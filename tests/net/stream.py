@@ -24,7 +24,7 @@ def in_place(server, address):
         t.eq(c[name], 0, name)
 
 
-# [short]
+# [short debug]
 def test_ipv4():
     """Random sizes both ways over IPv4 arrive byte for byte, in place when the NIC can do zero copy."""
     with t.Server() as server:
