@@ -8,6 +8,7 @@
 #include "supply.h"
 
 #define SIZE	(32UL << 20)
+#define FEW	(12UL << 20)	/* where each buffer is sent several times */
 
 struct request {
 	struct nmreq_opt_extmem ext;
@@ -297,24 +298,24 @@ static void limits(void)
 static void forked(void)
 {
 	static char data[4096];
-	char *mem = supply("memfd", SIZE), got[4096];
+	char *mem = supply("memfd", FEW), got[4096];
 	struct request r;
 	struct port p;
 	int sock, peer;
 	pid_t child;
 
 	t_note("fork");
-	prepare(&r, mem, SIZE);
+	prepare(&r, mem, FEW);
 	t_must(!try_open(&p, &r));
 	port_pair(&p, &sock, &peer);
 	child = fork();
 	t_must(child >= 0);
 	if (!child) {
-		memset(mem + SIZE / 2, 1, SIZE / 2);
+		memset(mem + FEW / 2, 1, FEW / 2);
 		pause();
 	}
 	usleep(100000);
-	for (int i = 0; i < 3 * (int)(SIZE / 4096); i++) {
+	for (int i = 0; i < 3 * (int)(FEW / 4096); i++) {
 		port_put(&p, sock, data, sizeof(data));
 		port_sync(&p);
 		if (!t_eq(read_n(peer, got, sizeof(got), 2000), sizeof(got)))
@@ -325,7 +326,7 @@ static void forked(void)
 	close(sock);
 	close(peer);
 	port_close(&p);
-	munmap(mem, SIZE);
+	munmap(mem, FEW);
 }
 
 int main(void)

@@ -2,6 +2,8 @@
 /*
  * leak: 200 ports of many sizes are opened, used and closed, every tenth with a NIC,
  * some with sockets open and data under way: memory comes back.
+ *
+ * [timeout=180]
  */
 #include "port.h"
 

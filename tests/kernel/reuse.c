@@ -3,7 +3,7 @@
  * reuse: when a descriptor number is closed and comes back as another connection,
  * nothing that was on its way from or to the old one shows up in the new one.
  *
- * [short]
+ * [short debug]
  */
 #include "port.h"
 

@@ -4,7 +4,7 @@
  * it, an unknown socket or flag is refused, counted and reported; nothing of it is
  * sent, and the slots around it are dealt with as if it were not there.
  *
- * [short]
+ * [short debug]
  */
 #include "port.h"
 

@@ -18,9 +18,9 @@ def settled(server):
 def serves(memory, megabytes=128, **options):
     """In place as far as the kernel can, and balanced afterwards, several times more than there are buffers."""
     with t.Server(memory=memory, memory_size=megabytes, **options) as server:
-        t.echoed(t.connect(), b"steered from now on")
-        before = server.counters()
-        t.exchange(4, 5 * t.MEGABYTE)
+        with t.steered():
+            before = server.counters()
+            t.exchange(4, 5 * t.MEGABYTE)
         settled(server)
         after = server.counters()
         c = {name: after[name] - before[name] for name in after}
@@ -108,9 +108,9 @@ def test_attached_by_another():
     """A process that does not have the memory attaches the NIC."""
     with t.Server(memory="anon", attach=None) as server:
         t.guest().run("apps/pastectl/pastectl", "attach", "stack:eth0")
-        t.echoed(t.connect(), b"steered from now on")
-        before = server.counters()
-        t.exchange(2, t.MEGABYTE)
+        with t.steered():
+            before = server.counters()
+            t.exchange(2, t.MEGABYTE)
         if server.counters()["nic_zero_copy"]:
             t.le(server.counters()["rx_copied"] - before["rx_copied"], t.MEGABYTE // 50, "bytes copied")
 

@@ -67,7 +67,7 @@ def test_attach_detach():
     attach_and_detach(100)
 
 
-# [short]
+# [short debug]
 def test_attach_detach_briefly():
     """The same, ten times."""
     attach_and_detach(10)

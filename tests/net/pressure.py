@@ -130,6 +130,7 @@ def test_long_computation():
         t.run_flows(flows, 60)
 
 
+# [debug]
 def test_killed():
     """kill -9 under load, five times: the NIC works on, and a new server on the same port serves at once."""
     guest = t.guest()

@@ -500,6 +500,14 @@ def exchange(n=1, total=MEGABYTE, address=GUEST, port=PORT, seconds=60, seed=1, 
         flow.sock.close()
 
 
+@contextlib.contextmanager
+def steered(address=GUEST, port=PORT):
+    """Meanwhile a registered socket has the port number, so that new connections receive in place from their first byte."""
+    with connect(address, port) as s:
+        echoed(s, b"steered from now on")
+        yield
+
+
 class Traffic:
     """
     Flows in the background, until stop(), which has the rest of the echo come and raises what went wrong meanwhile.
