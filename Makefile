@@ -17,6 +17,10 @@ MAN	 := $(wildcard doc/man/*.[1-8])
 INSTALLED := bin/phttpd sbin/pastectl lib/udev/rules.d/60-paste.rules lib/sysusers.d/paste.conf \
 	     lib/systemd/system/paste@.service $(foreach m,$(MAN),share/man/man$(patsubst .%,%,$(suffix $m))/$(notdir $m))
 
+# Not for a package's directory: it has no kernel's index of modules and no linker's cache.
+DEPMOD	 := $(if $(DESTDIR),true,depmod)
+LDCONFIG := $(if $(DESTDIR),true,ldconfig)
+
 all: user $(if $(wildcard $(KDIR)),module)
 
 user:
@@ -32,10 +36,12 @@ module:
 
 install: all install-user
 	if [ -e kernel/paste.ko ]; then \
-		$(MAKE) -C kernel KDIR=$(KDIR) $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)) modules_install; \
+		$(MAKE) -C kernel KDIR=$(KDIR) $(if $(DESTDIR),INSTALL_MOD_PATH=$(DESTDIR)) modules_install && \
+		$(DEPMOD) $$(cat $(KDIR)/include/config/kernel.release); \
 	else \
 		echo "no module: kernel headers are not at $(KDIR)"; \
 	fi
+	$(LDCONFIG)
 
 install-user: user
 	$(MAKE) -C lib install PREFIX=$(PREFIX) VERSION=$(VERSION)
@@ -50,7 +56,10 @@ install-user: user
 uninstall:
 	$(MAKE) -C lib uninstall PREFIX=$(PREFIX)
 	rm -f $(addprefix $(DESTDIR)$(PREFIX)/,$(INSTALLED))
-	rm -f $(DESTDIR)/lib/modules/*/updates/paste.ko*
+	for d in $(wildcard $(DESTDIR)/lib/modules/*/updates); do \
+		rm -f $$d/paste.ko* && $(DEPMOD) $$(basename $${d%/updates}) || exit; \
+	done
+	$(LDCONFIG)
 
 # Debian packages for this machine's release, in DEBS.
 deb:

@@ -152,7 +152,10 @@ static void enter_root(void)
 	symlink("/proc/self/fd/2", "/dev/stderr");
 }
 
-/* Process 1 becomes another init and the agent a child of it. */
+/*
+ * Process 1 becomes another init and the agent a child of it, which systemd spares when it
+ * boots user space anew: that is what an @ in front means to it.
+ */
 static void start_other_init(void)
 {
 	pid_t child = fork();
@@ -163,6 +166,7 @@ static void start_other_init(void)
 		execl(other_init, other_init, NULL);
 		fail(other_init);
 	}
+	*program_invocation_name = '@';
 }
 
 /* ---- agent ---- */
