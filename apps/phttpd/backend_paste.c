@@ -4,7 +4,8 @@
  *
  * A round: one poll() sends what was produced, runs the NIC and TCP for all connections, and
  * brings new slots; each RX slot is a piece, in the buffer that the NIC wrote; each answer is
- * written straight into a TX slot's buffer. There are no other system calls in the steady state.
+ * written straight into a TX slot's buffer. A long round hands its answers over in parts, so that
+ * clients work while we do. There are no other system calls in the steady state.
  *
  * Rings. A thread has ring i of the port. RX slots are released when their piece is consumed,
  * TX slots are handed over by the next poll(); until then the last one may still grow, so that
@@ -44,6 +45,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <libnetmap.h>
@@ -54,6 +56,7 @@
 
 #define TX_RESERVE	64	/* free TX slots below which no input is taken */
 #define BURST		32	/* TX slots a connection may fill in a round */
+#define PART		24	/* TX slots handed over together, if there is more to answer */
 #define RX_SLOTS	1024	/* of a ring: also the pieces that may have to be kept */
 
 #define SPARE_LOW	RX_SLOTS /* spare buffers below which input is copied aside, not kept */
@@ -108,6 +111,7 @@ struct loop {
 	uint64_t spilled;	/* bytes copied aside */
 	uint32_t in_slot;	/* buffer of the RX slot at hand, 0: none */
 	uint64_t round;
+	uint32_t handed;	/* the TX ring's head at the last poll() or hand_over() */
 	int last_fd;		/* whose answer the last TX slot has, -1: none that may grow */
 	struct client *run;	/* connections with something to do besides input */
 	struct client **run_tail;
@@ -657,12 +661,30 @@ static void on_data(struct loop *l, struct client *c, struct netmap_slot *s)
 	}
 }
 
+static uint32_t produced(const struct loop *l)
+{
+	uint32_t head = l->tx->head;
+
+	return head >= l->handed ? head - l->handed : head + l->tx->num_slots - l->handed;
+}
+
+/* What was produced leaves now, not with the next poll(). */
+static void hand_over(struct loop *l)
+{
+	http_batch(&l->w->http);
+	ioctl(l->port->fd, NIOCTXSYNC, NULL);
+	l->handed = l->tx->head;
+	l->last_fd = -1;
+}
+
 /* Takes the RX slots that there is room to answer. */
 static void receive_all(struct loop *l)
 {
 	struct netmap_slot *s;
 
 	while ((s = paste_rx_first(l->rx)) && tx_free(l) >= TX_RESERVE) {
+		if (produced(l) >= PART)
+			hand_over(l);
 		struct client *c = s->fd < l->clients ? l->client[s->fd] : NULL;
 
 		if (paste_rx_accepted(l->rx, s))
@@ -869,6 +891,7 @@ static int serve_round(struct loop *l)
 	if (fds[0].revents & POLLERR)
 		return worker_fail("port", EIO);
 	l->round++;
+	l->handed = l->tx->head;
 	l->last_fd = -1;
 	settle_lent(l);
 	run_all(l);
