@@ -19,8 +19,10 @@
  * the packets go on to tc and the qdisc as ever, a moment later.
  *
  * The hook finds the batch through a per-CPU pointer; the syncing thread does not
- * migrate meanwhile, and packets of other threads on its CPU are left alone.
- * Packets that a softirq sends on top of the syncing thread are taken along.
+ * migrate meanwhile.  Packets of other threads on its CPU are left alone, but while it is
+ * preempted they send what it has taken aside first: both may be of one connection.
+ * Packets that a softirq sends on top of the syncing thread are taken along.  Another CPU
+ * may overtake, as it may with any driver's queues.
  */
 #include <linux/if_packet.h>
 #include <linux/netdevice.h>
@@ -273,7 +275,13 @@ static unsigned int collect(void *priv, struct sk_buff *skb,
 	struct pst_batch *batch = this_cpu_read(current_batch);
 	struct net_device *dev = skb->dev;
 
-	if (!batch || batch->owner != current || !batch->open || batch->nic != priv)
+	if (!batch || batch->nic != priv)
+		return NF_ACCEPT;
+	if (unlikely(batch->owner != current)) {	/* preempted: not to be overtaken */
+		flush(batch);
+		return NF_ACCEPT;
+	}
+	if (!batch->open)
 		return NF_ACCEPT;
 	/* As the core does below this hook; the route must not outlive RCU. */
 	if (dev->priv_flags & IFF_XMIT_DST_RELEASE)
