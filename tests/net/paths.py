@@ -75,6 +75,46 @@ def test_not_attached():
         ended(server)
 
 
+VLAN, VLAN6 = "10.98.5.2", "fd98:5::2"
+
+
+@contextlib.contextmanager
+def vlan(space):
+    """VLAN 5 between the guest as a router and the namespace, its tag in the frames as XDP sees them."""
+    t.guest().sh("""
+        ethtool -K veth0 txvlan off > /dev/null; ip netns exec %(space)s ethtool -K veth1 rxvlan off > /dev/null
+        ip link add link veth0 name veth0.5 type vlan id 5
+        ip addr add 10.98.5.1/24 dev veth0.5; ip addr add fd98:5::1/64 dev veth0.5 nodad
+        ip link set veth0.5 up
+        ip -n %(space)s link add link veth1 name veth1.5 type vlan id 5
+        ip -n %(space)s addr add 10.98.5.2/24 dev veth1.5; ip -n %(space)s addr add fd98:5::2/64 dev veth1.5 nodad
+        ip -n %(space)s link set veth1.5 up
+        ip -n %(space)s route replace default via 10.98.5.1; ip -n %(space)s route replace default via fd98:5::1
+        """ % {"space": space})
+    try:
+        for network, router in (("10.98.5.0/24", t.GUEST), ("fd98:5::/64", t.GUEST6)):
+            t.run_program(["ip", "route", "replace", network, "via", router])
+        yield
+    finally:
+        for network in ("10.98.5.0/24", "fd98:5::/64"):
+            t.run_program(["ip", "route", "del", network])
+
+
+def test_vlan():
+    """Streams through a VLAN of an attached device, both families: exact, in place; others in and out of it are unharmed."""
+    with t.space() as space, vlan(space), t.Server(space=space, attach="stack:veth1") as server:
+        t.true(t.ping(VLAN) and t.ping(VLAN6), "the namespace answers")
+        before = server.counters()
+        with t.steered(VLAN):
+            t.exchange(3, t.MEGABYTE // 2, VLAN)
+            t.exchange(3, t.MEGABYTE // 2, VLAN6)
+        c = difference(server, before)
+        t.ge(c["nic_frames"], 3 * t.MEGABYTE // 1500, "frames that the device delivered")
+        t.le(c["rx_copied"], c["rx_in_place"] // 20, "bytes copied")
+        t.true(t.ping(VLAN) and t.ping(VLAN6), "the namespace still answers")
+        ended(server)
+
+
 # [short nics=2]
 def test_second_nic():
     """Two NICs, one attached: streams through both are exact, each in its way, at once."""
