@@ -19,20 +19,8 @@
  *	             ring already are kept by swapping extra buffers into their slots, or, when
  *	             these are few, copied aside (spilled), up to SPILL_MAX bytes
  *
- * Buffers kept (hold) are named by index; refs[] counts. An index whose last count goes becomes a
- * spare one again. A slot that lends one has a count until the kernel has dealt with the slot;
- * from then on the kernel looks after what is on its way to a client: such a buffer is not written
- * to before it has been with the kernel again, so it is the first to be swapped into a slot.
- *
- *	    received		     kept: refs > 0
- *	RX slot <--------------------- spare, lent before  <---.
- *	   |  ^----------------------- spare, clean  <--.      | last count goes
- *	   '--------> kept ------------------------------'------'
- *				spare, clean ----> taken by the store, to be written to
- *
- * With a store the port lies in its region. The store keeps buffers as anybody else, one count for
- * all that it has in one, and leaves at least SPARE_LOW spare ones. With --copy the region is not
- * the port's, and the store copies as it does for sockets.
+ * Which buffers are whose: paste_bufs.h. With --copy the region is not the port's, and the store copies
+ * as it does for sockets.
  *
  * The listener is registered: new connections are slots, too. The end of a connection: if it is not
  * congested, its last slot closes it. Otherwise, or when the rest of the input has to be
@@ -52,6 +40,7 @@
 #include <paste.h>
 
 #include "conn.h"
+#include "paste_bufs.h"
 #include "store.h"
 
 #define TX_RESERVE	64	/* free TX slots below which no input is taken */
@@ -59,24 +48,12 @@
 #define PART		24	/* TX slots handed over together, if there is more to answer */
 #define RX_SLOTS	1024	/* of a ring: also the pieces that may have to be kept */
 
-#define SPARE_LOW	RX_SLOTS /* spare buffers below which input is copied aside, not kept */
 #define PORT_MIN	(5 * RX_SLOTS)	/* slots of two rings, spare buffers, NIC and TCP */
-#define SPILL_MAX	(128u << 20) /* bytes copied aside for all connections of a thread */
 
 /* A piece kept until its connection goes on. */
 struct stashed {
 	struct piece piece;
 	struct stashed *next;
-};
-
-/*
- * What struct buf is here: a buffer of the port's, named as one of a region (which it is if
- * there is a store), or a piece that was copied aside, at this (even) address.
- */
-struct spill {
-	uint32_t refs;
-	uint32_t size;		/* bytes, at most a slot's */
-	char data[];
 };
 
 struct client {
@@ -101,15 +78,7 @@ struct loop {
 	struct netmap_ring *rx, *tx;
 	struct client **client;	/* by descriptor */
 	int clients;		/* size of that array */
-	uint32_t *refs;		/* by buffer: counts of hold(), and of slots that lend it */
-	bool *was_lent;		/* by buffer: may be on its way to a client, as far as we know */
-	uint32_t *lent;		/* buffers of slots that the kernel may not have dealt with */
-	uint32_t nlent, lent_size;
-	uint32_t spare;		/* buffers that are ours and nobody keeps: both stacks */
-	uint32_t *clean, nclean;	/* of these: were not lent */
-	uint32_t *used, nused;		/* were */
-	uint64_t spilled;	/* bytes copied aside */
-	uint32_t in_slot;	/* buffer of the RX slot at hand, 0: none */
+	struct paste_bufs bufs;
 	uint64_t round;
 	uint32_t handed;	/* the TX ring's head at the last poll() or hand_over() */
 	int last_fd;		/* whose answer the last TX slot has, -1: none that may grow */
@@ -143,89 +112,6 @@ static void enqueue(struct loop *l, struct client *c)
 	*l->run_tail = c;
 	l->run_tail = &c->next;
 }
-
-/* NULL for a buffer of the port's. */
-static struct spill *spill_of(struct buf *b)
-{
-	return buf_in_region(b) ? NULL : (struct spill *)b;
-}
-
-/*
- * Buffers.
- */
-
-static void push_spare(struct loop *l, uint32_t idx)
-{
-	l->spare++;
-	if (l->was_lent[idx])
-		l->used[l->nused++] = idx;
-	else
-		l->clean[l->nclean++] = idx;
-}
-
-/* A spare buffer that goes into an RX slot, and so to the kernel. */
-static uint32_t pop_spare(struct loop *l)
-{
-	uint32_t idx = l->nused ? l->used[--l->nused] : l->clean[--l->nclean];
-
-	l->spare--;
-	l->was_lent[idx] = false;
-	return idx;
-}
-
-static bool keep(struct loop *l, uint32_t idx)
-{
-	if (l->refs[idx]) {
-		l->refs[idx]++;
-		return true;
-	}
-	/* First time: it is in the RX slot at hand and must not go back with it. */
-	if (idx != l->in_slot || !l->spare)
-		return false;
-	l->refs[idx] = 1;
-	return true;
-}
-
-static void unkeep(struct loop *l, uint32_t idx)
-{
-	if (!--l->refs[idx] && idx != l->in_slot)
-		push_spare(l, idx);
-}
-
-/*
- * Buffers, for the store.
- */
-
-static uint32_t store_take(void *ctx)
-{
-	struct loop *l = ctx;
-	uint32_t idx;
-
-	if (!l->nclean || l->spare <= SPARE_LOW)
-		return 0;
-	idx = l->clean[--l->nclean];
-	l->spare--;
-	l->refs[idx] = 1;
-	return idx;
-}
-
-static bool store_keep(void *ctx, uint32_t idx)
-{
-	struct loop *l = ctx;
-
-	return (l->refs[idx] || l->spare > SPARE_LOW) && keep(l, idx);
-}
-
-static void store_give(void *ctx, uint32_t idx)
-{
-	unkeep(ctx, idx);
-}
-
-static const struct space_owner store_owner = {
-	.take = store_take,
-	.keep = store_keep,
-	.give = store_give,
-};
 
 /*
  * Output. The slot before @head is filled and not handed over yet (that is poll()'s doing), so it
@@ -286,23 +172,6 @@ static bool paste_commit(struct http_conn *hc, size_t len)
 	return count_slot(l, c);
 }
 
-/* A slot held back may keep the list from being settled while others come and go. */
-static void note_lent(struct loop *l, uint32_t idx)
-{
-	if (l->nlent == l->lent_size) {
-		uint32_t size = l->lent_size ? 2 * l->lent_size : 1024;
-		uint32_t *lent = realloc(l->lent, size * sizeof(*lent));
-
-		if (!lent)
-			abort();	/* could neither send nor tell */
-		l->lent = lent;
-		l->lent_size = size;
-	}
-	l->lent[l->nlent++] = idx;
-	l->refs[idx]++;
-	l->was_lent[idx] = true;
-}
-
 static bool paste_send(struct http_conn *hc, const struct piece *p)
 {
 	struct loop *l = loop_of(hc);
@@ -310,12 +179,12 @@ static bool paste_send(struct http_conn *hc, const struct piece *p)
 	uint32_t idx = buf_region_index(p->buf);
 	size_t room;
 
-	if (spill_of(p->buf)) {
+	if (paste_bufs_is_aside(p->buf)) {
 		memcpy(paste_tx_room(l->tx, &room), p->data, p->len);
 		paste_tx_commit(l->tx, c->fd, p->len);
 	} else {
 		paste_tx_lend(l->tx, c->fd, idx, p->data - NETMAP_BUF(l->tx, idx), p->len);
-		note_lent(l, idx);
+		paste_bufs_lend(&l->bufs, idx);
 	}
 	l->last_fd = -1;
 	return count_slot(l, c);
@@ -324,10 +193,8 @@ static bool paste_send(struct http_conn *hc, const struct piece *p)
 /* After a poll(): if all slots were dealt with, nothing is lent any more as far as we go. */
 static void settle_lent(struct loop *l)
 {
-	if (nm_tx_pending(l->tx))
-		return;
-	while (l->nlent)
-		unkeep(l, l->lent[--l->nlent]);
+	if (!nm_tx_pending(l->tx))
+		paste_bufs_all_sent(&l->bufs);
 }
 
 /* Shut sending down behind what was produced. */
@@ -362,53 +229,18 @@ static void pause_input(struct loop *l, struct client *c, bool pause)
  * Buffers, for the HTTP layer.
  */
 
-static bool hold(struct loop *l, struct buf *b)
-{
-	struct spill *spill = spill_of(b);
-
-	if (!spill)
-		return keep(l, buf_region_index(b));
-	spill->refs++;
-	return true;
-}
-
-static void drop(struct loop *l, struct buf *b)
-{
-	struct spill *spill = spill_of(b);
-
-	if (!spill) {
-		unkeep(l, buf_region_index(b));
-	} else if (!--spill->refs) {
-		l->spilled -= spill->size;
-		free(spill);
-	}
-}
-
 static bool paste_hold(struct http *h, struct buf *b)
 {
-	return hold(worker_of(h)->private, b);
+	struct loop *l = worker_of(h)->private;
+
+	return paste_bufs_hold(&l->bufs, b);
 }
 
 static void paste_drop(struct http *h, struct buf *b)
 {
-	drop(worker_of(h)->private, b);
-}
+	struct loop *l = worker_of(h)->private;
 
-/* The piece lies in a copy of its own now, with one count, if it can be had. */
-static bool copy_aside(struct loop *l, struct piece *p)
-{
-	struct spill *spill;
-
-	if (l->spilled + p->len > SPILL_MAX)
-		return false;
-	spill = malloc(sizeof(*spill) + p->len);
-	if (!spill)
-		return false;
-	*spill = (struct spill) { .refs = 1, .size = p->len };
-	p->data = memcpy(spill->data, p->data, p->len);
-	p->buf = (struct buf *)spill;
-	l->spilled += p->len;
-	return true;
+	paste_bufs_drop(&l->bufs, b);
 }
 
 /*
@@ -422,7 +254,8 @@ static bool stash(struct loop *l, struct client *c, const struct piece *p)
 	if (!s)
 		return false;
 	*s = (struct stashed) { .piece = *p };
-	if (!(l->spare < SPARE_LOW ? copy_aside(l, &s->piece) : hold(l, p->buf))) {
+	if (!(l->bufs.spare < SPARE_LOW ? paste_bufs_copy_aside(&l->bufs, &s->piece) :
+					  paste_bufs_hold(&l->bufs, p->buf))) {
 		free(s);
 		return false;
 	}
@@ -438,7 +271,7 @@ static void unstash(struct loop *l, struct client *c)
 {
 	struct stashed *s = c->stash;
 
-	drop(l, s->piece.buf);
+	paste_bufs_drop(&l->bufs, s->piece.buf);
 	c->stash = s->next;
 	c->conn.stashed--;
 	free(s);
@@ -648,11 +481,11 @@ static void on_data(struct loop *l, struct client *c, struct netmap_slot *s)
 
 	p.data = paste_rx_data(l->rx, s, &len);
 	p.len = len;
-	l->in_slot = s->buf_idx;
+	l->bufs.in_slot = s->buf_idx;
 	ok = feed(l, c, p);
-	l->in_slot = 0;
-	if (l->refs[s->buf_idx])
-		paste_rx_keep(s, pop_spare(l));
+	l->bufs.in_slot = 0;
+	if (l->bufs.refs[s->buf_idx])
+		paste_rx_keep(s, paste_bufs_pop(&l->bufs));
 	if (!ok) {
 		l->w->http.stats.starved++;
 		client_close(l, c);
@@ -774,14 +607,10 @@ static int collect_spare(struct loop *l)
 {
 	uint32_t n = l->port->reg.nr_memsize / l->rx->nr_buf_size, idx;
 
-	l->refs = calloc(n, sizeof(*l->refs));
-	l->was_lent = calloc(n, sizeof(*l->was_lent));
-	l->clean = calloc(n, sizeof(*l->clean));
-	l->used = calloc(n, sizeof(*l->used));
-	if (!l->refs || !l->was_lent || !l->clean || !l->used)
+	if (paste_bufs_init(&l->bufs, n))
 		return -ENOMEM;
 	while ((idx = paste_buf_pop(l->port->nifp, l->rx)))
-		push_spare(l, idx);
+		paste_bufs_push(&l->bufs, idx);
 	return 0;
 }
 
@@ -791,8 +620,8 @@ static void serve_store(struct loop *l)
 	struct space *s = store_space(l->w->opt->store);
 
 	for (uint32_t idx = 0; idx < s->num; idx++)
-		l->refs[idx] = s->refs[idx] ? 1 : 0;
-	space_set_owner(s, &store_owner, l);
+		l->bufs.refs[idx] = s->refs[idx] ? 1 : 0;
+	space_set_owner(s, &paste_bufs_for_store, &l->bufs);
 }
 
 static int watch(struct loop *l, int fd)
@@ -837,14 +666,10 @@ static void loop_close(struct loop *l)
 	conns_destroy(&l->set);
 	if (in_place(l))
 		space_set_owner(store_space(l->w->opt->store), NULL, NULL);
-	while (l->spare)	/* other threads' ports may live on */
-		paste_buf_push(l->port->nifp, l->rx, pop_spare(l));
+	while (l->bufs.spare)	/* other threads' ports may live on */
+		paste_buf_push(l->port->nifp, l->rx, paste_bufs_pop(&l->bufs));
 	free(l->client);
-	free(l->refs);
-	free(l->was_lent);
-	free(l->clean);
-	free(l->used);
-	free(l->lent);
+	paste_bufs_destroy(&l->bufs);
 	if (l->rare >= 0)
 		close(l->rare);
 	if (l->port)
