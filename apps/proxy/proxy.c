@@ -116,7 +116,7 @@ static void finish(int fd)
 
 static void pause_input(int fd, bool pause)
 {
-	if (fd > 0 && side[fd].up && side[fd].paused != pause &&
+	if (fd > 0 && fd < FDS && side[fd].up && side[fd].paused != pause &&
 	    !paste_tx_pause(tx, fd, pause))
 		side[fd].paused = pause;
 }

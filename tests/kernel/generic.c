@@ -164,7 +164,7 @@ static void in_order(const char *what, int sock, int peer)
 
 static void unix_only(void)
 {
-	struct { struct cmsghdr h; int fd; } __attribute__((aligned(8))) control = {
+	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(int))]; } control = {
 		.h = { .cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET,
 		       .cmsg_type = SCM_RIGHTS },
 	};
@@ -178,7 +178,7 @@ static void unix_only(void)
 	unix_pair(&sock, &peer);
 	t_must(port_register(&p, sock) == 0);
 	t_must(!pipe(pipes));
-	control.fd = pipes[1];
+	memcpy(CMSG_DATA(&control.h), &pipes[1], sizeof(int));
 	t_eq(sendmsg(peer, &msg, 0), 1);
 	close(pipes[1]);
 	t_eq(port_collect(&p, sock, got, 1, 2000), 1);

@@ -154,7 +154,7 @@ static void echo(int family, bool connected, int peers, int rounds)
 		t_ok(connect(sock, (void *)&peer_at[0], len));
 	t_must(port_register(&p, sock) == 0);
 	for (int i = 0; i < rounds && !t_failures; i++) {
-		struct nm_pst_addr from, expected = addr_of(&peer_at[i % peers]);
+		struct nm_pst_addr from = { 0 }, expected = addr_of(&peer_at[i % peers]);
 		uint32_t n = random_size(i);
 		int who = peer[i % peers];
 
