@@ -11,7 +11,7 @@ KDIR	?= /lib/modules/$(shell uname -r)/build
 INSTALL	?= install
 DEBS	?= $(CURDIR)/deb
 
-PROGRAMS := apps/echo apps/plog apps/proxy apps/pastectl apps/phttpd
+PROGRAMS := apps/echo apps/udpecho apps/plog apps/proxy apps/pastectl apps/phttpd
 MAN	 := $(wildcard doc/man/*.[1-8])
 # Where the programs, the manual, udev and systemd look, below PREFIX.
 INSTALLED := bin/phttpd sbin/pastectl lib/udev/rules.d/60-paste.rules lib/sysusers.d/paste.conf \

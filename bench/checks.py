@@ -1,4 +1,4 @@
-"""checks.py - are the answers right? Asked of each back end before it is measured, with curl."""
+"""checks.py - are the answers right? Asked of each back end before it is measured, HTTP with curl."""
 
 import os
 import re
@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 
 from messages import BenchError
-from points import PORT, REPLY_SIZE
+from points import PORT, REPLY_SIZE, UDP_PORT, WORKLOADS
 
 SECONDS = 10
 ECHO_BYTES = 20000
@@ -99,6 +99,19 @@ def check_store(url):
 CHECKS_OF_STORE = (check_store,)
 
 
-def check_all(host, store):
-    for check in CHECKS_OF_STORE if store else CHECKS:
+def check_datagrams(host):
+    """Each comes back as it was, in packets of all sizes."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(SECONDS)
+        s.connect((host, UDP_PORT))
+        for length in 0, 1, 40, 512, 1400:
+            data = os.urandom(length)
+            s.send(data)
+            expect("a datagram of %d bytes" % length, s.recv(1 << 16) == data, "other bytes")
+
+
+def check_all(host, workload):
+    if workload == "udp":
+        return check_datagrams(host)
+    for check in CHECKS_OF_STORE if WORKLOADS[workload].store else CHECKS:
         check("http://%s:%d/" % (host, PORT))

@@ -14,7 +14,7 @@ import time
 
 import checks
 from messages import BenchError, say
-from points import READY, WORKLOADS, Point, fill_command, load_command, server_command
+from points import WORKLOADS, Point, fill_command, load_command, server_command
 from readings import figures, read_doorbells, read_last_line, read_load, read_port
 
 START_SECONDS = 30
@@ -35,7 +35,7 @@ def guest(*command):
 
 
 class Server:
-    """phttpd in the guest; leaving the block stops it and reads its last line."""
+    """The server in the guest; leaving the block stops it and reads its last line."""
 
     def __init__(self, workload, backend):
         self.command = server_command(workload, backend)
@@ -57,12 +57,12 @@ class Server:
         while text is None or text not in self.output:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
-                raise BenchError("phttpd: nothing after %d s; it printed: %s" % (seconds, self.output.strip()))
+                raise BenchError("the server: nothing after %d s; it printed: %s" % (seconds, self.output.strip()))
             data = os.read(self.process.stdout.fileno(), 65536)
             if not data:
                 if text is None:
                     return
-                raise BenchError("phttpd ended: " + self.output.strip())
+                raise BenchError("the server ended: " + self.output.strip())
             self.output += data.decode(errors="replace")
 
     def kill(self):
@@ -77,7 +77,7 @@ class Server:
             status = self.process.wait(timeout=STOP_SECONDS)
             self.last_line = read_last_line(self.output)
             if status:
-                raise BenchError("phttpd: status %d; it printed: %s" % (status, self.output.strip()))
+                raise BenchError("the server: status %d; it printed: %s" % (status, self.output.strip()))
         except (BenchError, subprocess.TimeoutExpired):
             if not failure:     # else that is what the user should read
                 raise
@@ -117,15 +117,15 @@ def measure(point, plan):
         load = run_load(point, plan["seconds"])
         doorbells_after, port_after = counters(point)
     if server.last_line["errors"]:
-        raise BenchError("phttpd counted %d errors" % server.last_line["errors"])
+        raise BenchError("the server counted %d errors" % server.last_line["errors"])
     stores = not WORKLOADS[point.workload].fill
     return figures(load, (doorbells, doorbells_after), port and (port, port_after), server.last_line if stores else None)
 
 
 def check(workload, backend):
     with Server(workload, backend):
-        run_here(READY, FILL_SECONDS)
-        checks.check_all(os.environ["PASTE_GUEST"], WORKLOADS[workload].store)
+        run_here(fill_command(workload), FILL_SECONDS)
+        checks.check_all(os.environ["PASTE_GUEST"], workload)
 
 
 def machine():
@@ -136,6 +136,8 @@ def machine():
 
 def server_of(point):
     """Which server's answers stand for the point's: (workload, back end)."""
+    if point.workload == "udp":
+        return "udp", point.backend
     return "put" if WORKLOADS[point.workload].store else "rpc", point.backend
 
 
@@ -160,7 +162,8 @@ class Session:
                 check(*server)
             except (BenchError, OSError, subprocess.TimeoutExpired) as error:
                 wrong[server] = "its answers could not be confirmed: %s" % error
-        say("answers checked (GET, HEAD, POST, 404, 405, echo, pipelined; of stores PUT, GET, POST, DELETE, 404): "
+        say("answers checked (GET, HEAD, POST, 404, 405, echo, pipelined; of stores PUT, GET, POST, DELETE, 404; "
+            "datagrams): "
             + ("; ".join("%s, %s: %s" % (*server, error) for server, error in wrong.items()) or "all right"))
         for number, point in enumerate(points, self.plan["first"]):
             self.run_point(number, point, wrong.get(server_of(point)))

@@ -6,7 +6,7 @@ import shlex
 import subprocess
 
 from messages import BenchError
-from points import fill_command, lab_options, load_command, server_command
+from points import WORKLOADS, fill_command, lab_options, load_command, server_command
 
 PROFILE = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "lab", "profile")
 WARM_SECONDS = 1
@@ -18,7 +18,9 @@ def profile_command(point, path, kernel, seconds):
     """lab/profile for a point. It puts "exec" before the server's command, which therefore is one program."""
     options = lab_options([point.workload])
     warm = str(WARM_STORE_SECONDS if options else WARM_SECONDS)
+    per = WORKLOADS[point.workload].per
     return [PROFILE, "--kernel", kernel, "--seconds", str(seconds), "--warm", warm, "--json", path, *options,
+            *(["--per", per] if per else []),
             "--server", shlex.join(["sh", "-c", server_command(point.workload, point.backend)]),
             "--load", fill_command(point.workload) + " && "
             + load_command(point.workload, point.connections, "$PASTE_SECONDS")]

@@ -45,7 +45,8 @@ def all_facts(host, guest):
     return {**host, "guest kernel": guest["kernel"], "guest CPUs": guest["cpus"],
             "acceleration": acceleration(guest["cpu"]),
             "QEMU": output("qemu-system-x86_64", "--version").splitlines()[0],
-            "wrk": output("wrk", "-v").split(" [")[0]}
+            "wrk": output("wrk", "-v").split(" [")[0],
+            "dnsperf": (re.findall(r"Version (\S+)", output("dnsperf", "-h")) or ["-"])[0]}
 
 
 def write(facts, path):

@@ -2,15 +2,14 @@
 for instructions per request as far as they were measured."""
 
 import os
-import shutil
 import subprocess
 
+import packages
 from messages import BenchError, say
 from points import BACKENDS, WORKLOADS
 from summary import find
 
 PACKAGE = "gnuplot-nox"
-APT_SECONDS = 600
 COLOURS = {"epoll": "#9aa5b1", "uring": "#e0a458", "paste": "#1f6f8b", "paste-copy": "#8fc1d4"}
 PANEL_WIDTH, HEIGHT = 460, 400
 
@@ -35,23 +34,11 @@ set format y '%.0f'
 
 
 def install():
-    """gnuplot, from the distribution; says so. False with a message when that fails."""
-    if shutil.which("gnuplot"):
-        return True
-    say("installing %s on this machine, for the plot" % PACKAGE)
-    environment = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
-    try:
-        for command in ["apt-get", "-qq", "update"], ["apt-get", "-qq", "install", "--no-install-recommends", PACKAGE]:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment,
-                                  timeout=APT_SECONDS)
-            if done.returncode:
-                break
-    except (OSError, subprocess.TimeoutExpired) as error:
-        say("%s" % error)
-    if not shutil.which("gnuplot"):
+    """gnuplot; False with a message when there is none."""
+    there = packages.install(PACKAGE, "gnuplot", "the plot")
+    if not there:
         say("no gnuplot, so there will be no plot")
-    return bool(shutil.which("gnuplot"))
-
+    return there
 
 
 def quoted(text):

@@ -6,6 +6,7 @@ import shlex
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 PORT = 80
+UDP_PORT = 5300
 # 151 bytes with their head, the reply of the figures published for the original PASTE.
 REPLY_SIZE = 59
 
@@ -16,9 +17,10 @@ CONNECTIONS = (1, 50, 100)
 PLAIN = SOCKET_BACKENDS + ("paste",)
 
 # connections: only these; those that are none of CONNECTIONS whatever is asked for. store: phttpd's options of it. fill:
-# (keys, bytes of a value) put before the load begins. prepare: for the load's shell.
-Workload = collections.namedtuple("Workload", "name title backends connections store fill counted prepare",
-                                  defaults=(PLAIN, None, "", None, True, ""))
+# (keys, bytes of a value) put before the load begins. prepare: for the load's shell. per: the kernel function whose
+# calls are the requests when instructions are counted; else the load tells how many there were.
+Workload = collections.namedtuple("Workload", "name title backends connections store fill counted prepare per",
+                                  defaults=(PLAIN, None, "", None, True, "", None))
 # A client address has 28,000 ports, and one is not used again while its connection is in TIME_WAIT.
 MORE_PORTS = "sysctl -qw net.ipv4.tcp_tw_reuse=1 net.ipv4.ip_local_port_range='1024 65535'; "
 TREE, LOG = "--store btree", "--store wal --ring"
@@ -27,6 +29,8 @@ WORKLOADS = {w.name: w for w in (
     Workload("post1k", "POST: body of 1 KiB, reply without content"),
     Workload("many", "RPC with 5,000 connections", connections=(5000,), prepare="ulimit -n 16384; "),
     Workload("conn", "Short connections: one RPC each", connections=(50,), prepare=MORE_PORTS),
+    # Of udpecho. All datagrams go through UDP's queue, one by one, while paste may send several answers by one call.
+    Workload("udp", "UDP: DNS queries of 39 bytes, echoed", ("epoll", "paste"), per="__udp_enqueue_schedule_skb"),
     Workload("wal", "Durable log: POST of 1 KiB, appended", BACKENDS, None, LOG),
     # Its spinning would be counted as instructions.
     Workload("wal-10us", "Durable log on slow memory: a fence takes 10 us longer", BACKENDS, None,
@@ -45,6 +49,7 @@ MAKE_REGION = ("{ test -e %s || { modprobe -a libnvdimm nfit nd_pmem device_dax 
 
 # For this machine, before anything is asked for: opening a port of such a size takes many seconds of emulation.
 READY = "curl -s -o /dev/null --max-time 100 http://$PASTE_GUEST:%d/" % PORT
+DNS = shlex.join(["python3", os.path.join(HERE, "dns.py"), str(UDP_PORT)])
 
 
 class Point(collections.namedtuple("Point", "workload connections backend")):
@@ -79,8 +84,11 @@ def server_command(workload, backend):
     """A shell command for the guest, which becomes the server."""
     store = WORKLOADS[workload].store
     name, _, copy = backend.partition("-")
-    command = ["apps/phttpd/phttpd", "--backend", name, "--port", str(PORT)]
+    program, port = ("apps/udpecho/udpecho", UDP_PORT) if workload == "udp" else ("apps/phttpd/phttpd", PORT)
+    command = [program, "--backend", name, "--port", str(port)]
     command += ["--interface", "eth0"] if name == "paste" else []
+    if workload == "udp":
+        return shlex.join(["exec", *command])
     if not store:
         return shlex.join(["exec", *command, "--reply-size", str(REPLY_SIZE)])
     command += ["--region", REGION, *store.split()] + (["--copy"] if copy else [])
@@ -88,13 +96,17 @@ def server_command(workload, backend):
 
 
 def fill_command(workload):
-    """A shell command for this machine that puts what the load will ask for."""
+    """A shell command for this machine that waits for the server and puts what the load will ask for."""
+    if workload == "udp":
+        return DNS
     fill = WORKLOADS[workload].fill
     return READY + (" && " + shlex.join(["python3", os.path.join(HERE, "fill.py"), *map(str, (PORT, *fill))]) if fill else "")
 
 
 def load_command(workload, connections, seconds):
     """A shell command for this machine; `seconds` may be a shell variable."""
+    if workload == "udp":
+        return "%s %d %s" % (DNS, connections, seconds)
     keys = WORKLOADS[workload].fill[0] if WORKLOADS[workload].fill else 0
     return "%swrk -t1 -c%d -d%s --latency --timeout 10s -s %s http://$PASTE_GUEST:%d/ -- %s %d" % (
         WORKLOADS[workload].prepare, connections, seconds, shlex.quote(os.path.join(HERE, "load.lua")), PORT, workload, keys)

@@ -1,10 +1,10 @@
-"""readings.py - reads what wrk, phttpd, pastectl and ethtool print, and makes the figures of one measured run of it."""
+"""readings.py - reads what load, server, pastectl and ethtool print, and makes the figures of one measured run of it."""
 
 import re
 
 from messages import BenchError
 
-LOAD_ERRORS = ("connect", "read", "write", "status", "timeout")
+LOAD_FIGURES = ("requests", "microseconds", "bytes", "p50", "p99")      # all else that a load counts is errors
 
 
 def pairs(words):
@@ -12,24 +12,24 @@ def pairs(words):
 
 
 def read_load(text):
-    """The line that load.lua has wrk print; an error in it is an error here."""
+    """The line that load.lua has wrk print, or dns.py; an error in it is an error here."""
     match = re.search(r"^load: (.*)$", text, re.M)
     if not match:
-        raise BenchError("wrk printed no result:\n" + text.strip())
+        raise BenchError("the load printed no result:\n" + text.strip())
     load = pairs(match[1].split())
-    errors = ["%d %s" % (load[name], name) for name in LOAD_ERRORS if load[name]]
+    errors = ["%d %s" % (n, name) for name, n in load.items() if n and name not in LOAD_FIGURES]
     if errors:
-        raise BenchError("wrk counted errors: " + ", ".join(errors))
+        raise BenchError("the load counted errors: " + ", ".join(errors))
     if not load["requests"] or not load["microseconds"]:
         raise BenchError("no request was answered")
     return load
 
 
 def read_last_line(text):
-    """phttpd's counters, which it prints when it ends."""
-    match = re.search(r"^phttpd: (connections .*)$", text, re.M)
+    """The server's counters, which it prints when it ends."""
+    match = re.search(r"^\w+: (\w+ \d+( \w+ \d+)+)$", text, re.M)
     if not match:
-        raise BenchError("phttpd printed no last line:\n" + text.strip())
+        raise BenchError("the server printed no last line:\n" + text.strip())
     return pairs(match[1].split())
 
 
@@ -54,7 +54,7 @@ def ratio(a, b):
 
 def figures(load, doorbells, port, server):
     """The figures of a run. `doorbells` and `port` are (before, after); for a socket back end `port` is empty: the kernel
-    copies every byte that the server reads. `server` is phttpd's last line, for a load that stores; else None."""
+    copies every byte that the server reads. `server` is the server's last line, for a load that stores; else None."""
     result = {"requests": load["requests"], "seconds": load["microseconds"] / 1e6,
               "requests_per_second": load["requests"] * 1e6 / load["microseconds"],
               "p50_us": load["p50"], "p99_us": load["p99"], "in_place_share": 0.0, "doorbells_per_reply": None,
@@ -66,7 +66,7 @@ def figures(load, doorbells, port, server):
         result["in_place_share"] = ratio(moved["rx_in_place"], moved["rx_in_place"] + moved["rx_copied"])
         result["slots_per_batch"] = ratio(moved["rx_slots"], moved["rx_batches"])
         result["zero_copy"] = bool(port[1]["nic_zero_copy"])
-    if server and server["stored"] and result["in_place_share"] is not None:
+    if server and server.get("stored") and result["in_place_share"] is not None:
         # On the way into the application, heads of requests included, and into the store.
         received = server["bytes_in"] * (1 - result["in_place_share"])
         result["copies_per_stored_byte"] = (received + server["copied"]) / server["stored"]

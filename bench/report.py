@@ -1,4 +1,4 @@
-"""report.py - the table, and three sentences that say what it shows."""
+"""report.py - the table, and up to three sentences that say what it shows."""
 
 import textwrap
 
@@ -12,9 +12,9 @@ COLUMNS = (("conns", 5), ("back end", 8), ("requests/s", 10), ("(min..max)", 17)
            ("zero copy", 9), ("copies", 6), ("batch", 5), ("bells", 6), ("instr/req", 9), ("ratio", 6))
 LEGEND = """\
 %(measured)s, server and guest with %(cpus)s. ratio: paste to the better socket back end.
-zero copy: received payload the application reads where the NIC wrote it. batch: segments it gets with one poll.
-copies: bytes the CPU copies per byte stored, from where the NIC wrote them to where they are durable, as counted by kernel
-and server; on sockets the heads of requests are among them.
+zero copy: received payload the application reads where the NIC wrote it. batch: segments or datagrams it gets with one
+poll. copies: bytes the CPU copies per byte stored, from where the NIC wrote them to where they are durable, as counted
+by kernel and server; on sockets the heads of requests are among them.
 bells: doorbells (NIC notifications) per reply. instr/req: all instructions the guest executes, per request."""
 
 
@@ -129,5 +129,5 @@ def sentence_limits(rows, facts):
 
 
 def sentences(rows, facts):
-    three = sentence_gain(rows), sentence_cause(rows), sentence_limits(rows, facts)
-    return "\n".join(textwrap.fill(sentence, WIDTH) for sentence in three)
+    about_rpc = [sentence_gain(rows), sentence_cause(rows)] if any(row.point.workload == "rpc" for row in rows) else []
+    return "\n".join(textwrap.fill(sentence, WIDTH) for sentence in [*about_rpc, sentence_limits(rows, facts)])

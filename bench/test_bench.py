@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import unittest
 
+import dns
 import plot
 import report
 import summary
@@ -18,6 +19,20 @@ from readings import figures, read_doorbells, read_last_line, read_load, read_po
 LOAD = """Running 1s test @ http://10.77.0.2:80/
   17130 requests in 1.00s, 2.47MB read
 load: requests 17130 microseconds 1000844 bytes 2586630 p50 2841 p99 4956 connect 0 read 0 write 0 status 0 timeout 0
+"""
+DNSPERF = """[Status] Sending queries (to 10.77.0.2:5300)
+> NOERROR host00001.example.org A 0.000100
+> NOERROR host00002.example.org A 0.000300
+> NOERROR host00003.example.org A 0.000200
+[Status] Testing complete (time limit)
+
+Statistics:
+
+  Queries sent:         3
+  Queries completed:    3 (100.00%)
+  Queries lost:         0 (0.00%)
+
+  Run time (s):         2.000500
 """
 PORT = """stack:phttpd
   rx_batches                    %d  RX syncs that published at least one slot
@@ -59,6 +74,23 @@ class Readings(unittest.TestCase):
         with self.assertRaisesRegex(BenchError, "no result"):
             read_load("unable to connect")
 
+    def test_load_of_datagrams(self):
+        line, failed = dns.result(DNSPERF)
+        load = read_load(line)
+        self.assertFalse(failed)
+        self.assertEqual((load["requests"], load["microseconds"], load["p50"], load["p99"]), (3, 2000500, 200, 300))
+
+    def test_a_lost_query_is_an_error(self):
+        line, failed = dns.result(DNSPERF.replace("sent:         3", "sent:         4"))
+        self.assertTrue(failed)
+        with self.assertRaisesRegex(BenchError, "1 lost"):
+            read_load(line)
+        line, failed = dns.result(DNSPERF + "[Warning] received a response with an unexpected id: 5\n")
+        self.assertRegex(line, "unexpected 1$")
+        for nothing in "Error: no such host", DNSPERF.replace("> NOERROR", "> SERVFAIL"):
+            with self.assertRaises(SystemExit):
+                dns.result(nothing)
+
     def test_doorbells(self):
         self.assertEqual(read_doorbells("NIC statistics:\n     tx_kicks: 930\n     tx0_kicks: 930\n"), 930)
         self.assertEqual(read_doorbells("     rx0_kicks: 1\n     tx0_kicks: 3\n     tx1_kicks: 4\n"), 7)
@@ -68,6 +100,8 @@ class Readings(unittest.TestCase):
     def test_last_line(self):
         line = read_last_line("phttpd: paste, 1 thread, listening on 0.0.0.0:80\nphttpd: connections 50 requests 99 errors 0\n")
         self.assertEqual(line, {"connections": 50, "requests": 99, "errors": 0})
+        line = read_last_line("udpecho: epoll, listening on port 5300\nudpecho: datagrams 7 errors 0\n")
+        self.assertEqual(line, {"datagrams": 7, "errors": 0})
 
     def test_figures_of_an_interval(self):
         port = read_port(PORT % (10, 100, 4000, 1000)), read_port(PORT % (20, 600, 13000, 2000))
@@ -98,6 +132,10 @@ class Points(unittest.TestCase):
         self.assertIn("--interface", server_command("rpc", "paste"))
         self.assertNotIn("--interface", server_command("rpc", "epoll"))
         self.assertRegex(server_command("put", "paste-copy"), "region create .* --backend paste .* --copy$")
+        self.assertEqual(server_command("udp", "paste"),
+                         "exec apps/udpecho/udpecho --backend paste --port 5300 --interface eth0")
+        self.assertRegex(load_command("udp", 50, "$PASTE_SECONDS"), r"dns.py 5300 50 \$PASTE_SECONDS$")
+        self.assertRegex(fill_command("udp"), "dns.py 5300$")
         self.assertRegex(fill_command("put"), "^curl [^&]*:80/$")
         self.assertRegex(fill_command("get1k"), "^curl .* && .*fill.py 80 200 1024$")
 
@@ -108,7 +146,12 @@ class Points(unittest.TestCase):
             done = subprocess.run(["sh", "-n", "-c", "exec " + server], capture_output=True, text=True)
             self.assertEqual((done.returncode, done.stderr), (0, ""))
 
+    def test_requests_of_datagrams_are_counted_by_one_function(self):
+        self.assertIn("__udp_enqueue_schedule_skb", profile_command(Point("udp", 50, "epoll"), "x.json", "7.3", 2))
+        self.assertNotIn("--per", profile_command(Point("rpc", 50, "epoll"), "x.json", "7.3", 2))
+
     def test_only_what_makes_sense_is_measured(self):
+        self.assertEqual([p.backend for p in schedule(["udp"], [50], list(BACKENDS))], ["epoll", "paste"])
         self.assertNotIn("paste-copy", [p.backend for p in schedule(["rpc"], [50], list(BACKENDS))])
         self.assertEqual([p.connections for p in schedule(["get64k"], [1, 50], ["paste"])], [50])
         self.assertEqual([p.connections for p in schedule(["many", "conn"], [1, 50], ["paste"])], [5000, 50])
@@ -162,6 +205,8 @@ class Report(unittest.TestCase):
         text = " ".join(report.sentences(summary.summarize(RESULTS), WORDS).split())
         self.assertIn("185 requests/s, 1.48 times the 125 of uring", text)
         self.assertIn("0.70 of what it costs with uring", text)
+        others = report.sentences(summary.summarize([run("epoll", 1.0, workload="udp")]), WORDS)
+        self.assertNotIn("RPC", others)
 
     def test_nothing_measured_is_said(self):
         broken = {"kind": "run", "repetition": 0, "workload": "rpc", "connections": 50, "backend": "paste", "error": "gone"}
