@@ -46,15 +46,20 @@ static struct pst_region *region_alloc(const struct pst_geometry *g)
 	return region;
 }
 
-/* The place of everything, from its number and size.  Returns -ENOMEM for want of memory. */
-static int lay_out(struct pst_region *region, u32 bufs)
+/* The place of everything, from its number and size. */
+static void lay_out(struct pst_region *region, u32 bufs)
 {
 	BUILD_BUG_ON(PST_BUF_SIZE > U16_MAX);	/* a slot's len must hold it */
 	region->ring_ofs = PAGE_ALIGN((size_t)region->if_num * region->if_size);
 	region->buf_ofs = region->ring_ofs +
 			  PAGE_ALIGN((size_t)region->ring_num * region->ring_size);
 	region->size = region->buf_ofs + (size_t)bufs * PST_BUF_SIZE;
-	region->if_used = bitmap_zalloc(region->if_num, GFP_KERNEL_ACCOUNT);
+}
+
+/* Once it is known that the memory holds so many interfaces: the number is the application's. */
+static int alloc_if_used(struct pst_region *region)
+{
+	region->if_used = kvcalloc(BITS_TO_LONGS(region->if_num), sizeof(long), PST_GFP_SIZED);
 	return region->if_used ? 0 : -ENOMEM;
 }
 
@@ -65,7 +70,8 @@ struct pst_region *pst_region_create(const struct pst_geometry *g)
 
 	if (IS_ERR(region))
 		return region;
-	err = lay_out(region, g->bufs);
+	lay_out(region, g->bufs);
+	err = alloc_if_used(region);
 	if (err)
 		goto err_destroy;
 	err = -ENOMEM;
@@ -118,12 +124,14 @@ static int carve(struct pst_region *region, const struct pst_geometry *g,
 {
 	u64 size = (u64)region->ext->npages << PAGE_SHIFT;
 	u32 bufs;
-	int err = lay_out(region, 0);
+	int err;
 
-	if (err)
-		return err;
+	lay_out(region, 0);
 	if (region->buf_ofs > size)
 		return -ENOMEM;
+	err = alloc_if_used(region);
+	if (err)
+		return err;
 	bufs = (size - region->buf_ofs) / PST_BUF_SIZE;
 	if (bufs < cfg->pools.nr_buf_pool_objtotal || bufs < cfg->nkeep ||
 	    bufs - cfg->nkeep < g->bufs)
@@ -178,7 +186,7 @@ void pst_region_destroy(struct pst_region *region)
 	} else {
 		vfree(region->ctl);
 	}
-	bitmap_free(region->if_used);
+	kvfree(region->if_used);
 	ida_free(&region_ids, region->id);
 	kfree(region);
 }

@@ -198,6 +198,9 @@ static void bad_memory(void)
 	r.ext.nro_info.nr_if_pool_objtotal = UINT32_MAX;
 	r.ext.nro_info.nr_if_pool_objsize = UINT32_MAX;
 	refused(&r, ENOMEM, "sizes that overflow");
+	prepare(&r, mem, SIZE);
+	r.ext.nro_info.nr_if_pool_objtotal = 1U << 30;
+	refused(&r, ENOMEM, "more interfaces than fit");
 	prepare(&r, (void *)(1UL << 40), SIZE);
 	refused(&r, EFAULT, "nothing there");
 	prepare(&r, (void *)-4096UL, SIZE);

@@ -5,12 +5,7 @@
 
 #include <linux/mm.h>
 
-static inline unsigned long *bitmap_zalloc(u32 n, int gfp)
-{
-	return kvcalloc((n + 63) / 64, 8, gfp);
-}
-
-#define bitmap_free	kvfree
+#define BITS_TO_LONGS(n)	(((n) + 63) / 64)
 
 static inline u32 find_first_zero_bit(const unsigned long *map, u32 n)
 {
