@@ -192,7 +192,7 @@ def large_replies():
 
 def slow_readers():
     """They neither lose a byte nor make the server read on, nor hold up others."""
-    with Server("--reply-size", "100K", "--idle-timeout", "30") as server:
+    with Server("--reply-size", "100K", "--idle-timeout", "300") as server:
         slow = [server.connect(receive_buffer=4096) for _ in range(20)]
         for s in slow:
             s.setblocking(False)
