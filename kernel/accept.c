@@ -47,6 +47,7 @@ struct pst_listener {
 	struct pst_owner owner;
 	struct rcu_head rcu;
 	void (*data_ready)(struct sock *sk);	/* the socket's own */
+	struct tcp_ulp_ops ulp;		/* of the listening socket: how a child finds us */
 };
 
 void pst_owner_init(struct pst_owner *owner)
@@ -101,15 +102,15 @@ static void on_connection(struct sock *sk)
 	}
 }
 
-/* A connection is born: it is nobody's yet. */
+/* A connection is born: it is nobody's yet.  With a SYN cookie @req does not know the listener. */
 static void listener_clone(const struct request_sock *req, struct sock *child,
 			   const gfp_t priority)
 {
-	struct pst_listener *l = listener_of(req->rsk_listener);
+	struct pst_listener *l = container_of(inet_csk(child)->icsk_ulp_ops, struct pst_listener,
+					      ulp);
 
 	inet_csk(child)->icsk_ulp_ops = NULL;
-	if (l)
-		WRITE_ONCE(child->sk_data_ready, l->data_ready);
+	WRITE_ONCE(child->sk_data_ready, l->data_ready);
 }
 
 /* TCP destroys the listener; TCP puts the module. */
@@ -121,7 +122,7 @@ static void listener_release(struct sock *sk)
 		WRITE_ONCE(sk->sk_data_ready, l->data_ready);
 }
 
-static struct tcp_ulp_ops listener_ulp = {
+static const struct tcp_ulp_ops listener_ulp = {
 	.name = "paste",
 	.owner = THIS_MODULE,
 	.clone = listener_clone,
@@ -143,7 +144,8 @@ static int hook(struct pst_listener *l)
 		__module_get(THIS_MODULE);
 		l->data_ready = sk->sk_data_ready;
 		WRITE_ONCE(sk->sk_user_data, (void *)((uintptr_t)l | SK_USER_DATA_NOCOPY));
-		inet_csk(sk)->icsk_ulp_ops = &listener_ulp;
+		l->ulp = listener_ulp;
+		inet_csk(sk)->icsk_ulp_ops = &l->ulp;
 	}
 	write_unlock_bh(&sk->sk_callback_lock);
 	release_sock(sk);
@@ -151,7 +153,7 @@ static int hook(struct pst_listener *l)
 		return err;
 	synchronize_rcu();
 	lock_sock(sk);
-	if (inet_csk(sk)->icsk_ulp_ops == &listener_ulp)	/* not closed meanwhile */
+	if (inet_csk(sk)->icsk_ulp_ops == &l->ulp)	/* not closed meanwhile */
 		WRITE_ONCE(sk->sk_data_ready, on_connection);
 	release_sock(sk);
 	return 0;
@@ -166,7 +168,7 @@ static void unhook(struct pst_listener *l)
 	release_sock(sk);
 	synchronize_rcu();
 	lock_sock(sk);
-	if (inet_csk(sk)->icsk_ulp_ops == &listener_ulp) {
+	if (inet_csk(sk)->icsk_ulp_ops == &l->ulp) {
 		inet_csk(sk)->icsk_ulp_ops = NULL;
 		module_put(THIS_MODULE);
 	}

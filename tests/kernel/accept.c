@@ -105,6 +105,42 @@ static void short_connections(void)
 	close(l);
 }
 
+/* Under a flood of SYNs the kernel keeps no request, and the connection is born of the ACK's cookie alone. */
+static void born_of_a_cookie(void)
+{
+	int cookies = open("/proc/sys/net/ipv4/tcp_syncookies", O_WRONLY);
+
+	t_note("SYN cookies");
+	t_must(cookies >= 0 && write(cookies, "2", 1) == 1);	/* always */
+	for (int i = 0; i < 2; i++) {
+		int family = i ? AF_INET6 : AF_INET, l, peer, fd;
+		uint16_t number;
+		char buf[64];
+
+		l = listener(family, &number);
+		peer = tcp_connect(family, number);
+		t_must(write(peer, "question", 8) == 8);
+		fd = accepted(2000);
+		t_eq(port_collect(&p, fd, buf, 8, 2000), 8);
+		port_put(&p, fd, "answer", 6);
+		port_sync(&p);
+		t_eq(read_n(peer, buf, sizeof(buf), 500), 6);
+		close(peer);
+		close(fd);
+		close(l);
+		l = tcp_listen(family, &number);	/* one that is not registered has its own callback */
+		peer = tcp_connect(family, number);
+		fd = accept(l, NULL, NULL);
+		t_must(write(peer, "question", 8) == 8);
+		t_true(!silent(fd, 2000));
+		close(peer);
+		close(fd);
+		close(l);
+	}
+	t_must(pwrite(cookies, "1", 1, 0) == 1);
+	close(cookies);
+}
+
 /* Many at once, with data before and after; those that came before the registration too. */
 static void at_once(void)
 {
@@ -329,6 +365,7 @@ int main(void)
 	address(AF_INET);
 	address(AF_INET6);
 	short_connections();
+	born_of_a_cookie();
 	at_once();
 	close_congested();
 	close_after_reset();
