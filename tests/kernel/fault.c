@@ -114,18 +114,23 @@ static void empty_ring(void)
 	port_sync(&p);
 }
 
-/* With what is on its way back to the port, from TCP for example, let in. */
+/*
+ * With what is on its way back to the port let in: from TCP for example, or from us, when housekeeping
+ * was in the ring and the sync did nothing.
+ */
 static struct state state_now(void)
 {
 	struct state s;
 
 	for (int i = 0; i < 100; i++) {
+		uint64_t syncs = port_stats(&p).counters.rx_syncs;
+
 		empty_ring();
 		s = (struct state) {
 			.module = read_long("/sys/module/paste/refcnt"), .fds = count_fds(),
 			.st = port_stats(&p),
 		};
-		if (!s.st.port.buf_stack && !s.st.port.buf_sent)
+		if (s.st.counters.rx_syncs - syncs >= 2 && !s.st.port.buf_stack && !s.st.port.buf_sent)
 			break;
 		usleep(10000);
 	}
