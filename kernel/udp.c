@@ -386,9 +386,18 @@ static int peer_of(const struct nm_pst_addr *a, union peer *p)
 	return sizeof(p->in6);
 }
 
-/* @n entries as one message; with @gso_size cut into datagrams of that size on the way. */
-static int send_message(struct pst_sock *ps, struct socket *sock, struct pst_txq_entry *e[],
-			u32 n, const struct nm_pst_addr *to, u16 gso_size)
+/* What an iterator walks, in either form. */
+union piece {
+	struct kvec kv;
+	struct bio_vec bv;
+};
+
+/*
+ * @n entries as one message; with @gso_size cut into datagrams of that size on the way.
+ * @pieces: room for as many.
+ */
+static int send_pieces(struct pst_sock *ps, struct socket *sock, struct pst_txq_entry *e[],
+		       u32 n, const struct nm_pst_addr *to, u16 gso_size, union piece *pieces)
 {
 	struct pst_bufs *bufs = ps->ring->pool.bufs;
 	struct {
@@ -397,10 +406,8 @@ static int send_message(struct pst_sock *ps, struct socket *sock, struct pst_txq
 	} __aligned(sizeof(long)) control = { };
 	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
 	bool copy = e[0]->copy || !PST_UDP_BY_REFERENCE;
-	union {
-		struct kvec kv[PST_TX_CHUNK];
-		struct bio_vec bv[PST_TX_CHUNK];
-	} vec;
+	struct kvec *kv = &pieces->kv;
+	struct bio_vec *bv = &pieces->bv;
 	union peer peer;
 	size_t bytes = 0;
 	u32 i;
@@ -410,17 +417,17 @@ static int send_message(struct pst_sock *ps, struct socket *sock, struct pst_txq
 		u32 len = e[i]->len - e[i]->offset;
 
 		if (copy) {
-			vec.kv[i].iov_base = pst_buf_addr(bufs, e[i]->buf) + e[i]->offset;
-			vec.kv[i].iov_len = len;
+			kv[i].iov_base = pst_buf_addr(bufs, e[i]->buf) + e[i]->offset;
+			kv[i].iov_len = len;
 		} else {
-			bvec_set_page(&vec.bv[i], bufs->page[e[i]->buf], len, e[i]->offset);
+			bvec_set_page(&bv[i], bufs->page[e[i]->buf], len, e[i]->offset);
 		}
 		bytes += len;
 	}
 	if (copy) {
-		iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, vec.kv, n, bytes);
+		iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, kv, n, bytes);
 	} else {
-		iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, vec.bv, n, bytes);
+		iov_iter_bvec(&msg.msg_iter, ITER_SOURCE, bv, n, bytes);
 		msg.msg_flags |= PST_UDP_BY_REFERENCE;
 	}
 	if (to) {
@@ -442,6 +449,25 @@ static int send_message(struct pst_sock *ps, struct socket *sock, struct pst_txq
 			ps->ring->c.tx_copied += bytes;
 	}
 	return r < 0 ? r : 0;
+}
+
+static noinline int send_many(struct pst_sock *ps, struct socket *sock, struct pst_txq_entry *e[],
+			      u32 n, const struct nm_pst_addr *to, u16 gso_size)
+{
+	union piece pieces[PST_TX_CHUNK];
+
+	return send_pieces(ps, sock, e, n, to, gso_size, pieces);
+}
+
+/* One piece does not pay for an array that kernels zero on the stack. */
+static int send_message(struct pst_sock *ps, struct socket *sock, struct pst_txq_entry *e[],
+			u32 n, const struct nm_pst_addr *to, u16 gso_size)
+{
+	union piece piece;
+
+	if (n > 1)
+		return send_many(ps, sock, e, n, to, gso_size);
+	return send_pieces(ps, sock, e, n, to, gso_size, &piece);
 }
 
 /* Entries of the datagram that begins at e[0]. */
