@@ -98,32 +98,6 @@ static void run_driver(struct pst_nicq *q)
 #endif
 }
 
-/* Everything the ring's NIC queues have.  Only inside the ring's RX sync. */
-void pst_nic_poll(struct pst_ring *ring, bool busy_poll)
-{
-	struct pst_batch batch;
-	struct pst_nicq *q;
-
-	if (list_empty(&ring->nicqs))
-		return;
-	pst_batch_begin(&batch, ring);	/* for what TCP answers by itself */
-	list_for_each_entry(q, &ring->nicqs, node) {
-		u32 budget = PST_XSK_RING;
-
-		if (busy_poll)
-			run_driver(q);
-		while (budget) {
-			u32 n = pst_inject(q, min(budget, 64u));
-
-			if (!n)
-				break;
-			budget -= n;
-		}
-		refill(q);
-	}
-	pst_batch_end(&batch);
-}
-
 /* Do frames wait?  Only inside the ring's RX sync. */
 bool pst_nic_pending(struct pst_ring *ring)
 {
@@ -134,6 +108,41 @@ bool pst_nic_pending(struct pst_ring *ring)
 		if (READ_ONCE(*q->xsk.rx.producer) != q->xsk.rx_cons)
 			return true;
 	return false;
+}
+
+/* Injects what the queues have; what TCP answers by itself leaves together. */
+static void inject_all(struct pst_ring *ring)
+{
+	struct pst_batch batch;
+	struct pst_nicq *q;
+
+	pst_batch_begin(&batch, ring);
+	list_for_each_entry(q, &ring->nicqs, node) {
+		u32 budget = PST_XSK_RING;
+
+		while (budget) {
+			u32 n = pst_inject(q, min(budget, 64u));
+
+			if (!n)
+				break;
+			budget -= n;
+		}
+	}
+	pst_batch_end(&batch);
+}
+
+/* Everything the ring's NIC queues have.  Only inside the ring's RX sync. */
+void pst_nic_poll(struct pst_ring *ring, bool busy_poll)
+{
+	struct pst_nicq *q;
+
+	if (busy_poll)
+		list_for_each_entry(q, &ring->nicqs, node)
+			run_driver(q);
+	if (pst_nic_pending(ring))
+		inject_all(ring);
+	list_for_each_entry(q, &ring->nicqs, node)
+		refill(q);
 }
 
 /*
