@@ -7,6 +7,7 @@
  *       first 128 bytes copied     the headers, parsed in kernel memory only
  *       rest                       a fragment: the page itself, STACK
  *     netif_receive_skb            or GRO, when the next frame continues this one
+ *     netif_receive_skb_list       a burst's datagrams: one route lookup for those alike
  *     ... upcalls into stack_rx.c
  *     pst_udp_pull                 datagrams
  *     settle                       what no upcall took
@@ -43,6 +44,7 @@ struct frame {
 	u32 buf;
 	u32 off;	/* of the frame in the buffer */
 	u32 len;
+	bool datagram;	/* UDP with a payload; known once it is an skb */
 };
 
 DEFINE_PER_CPU(struct pst_ring *, pst_injecting);
@@ -50,6 +52,7 @@ DEFINE_PER_CPU(struct pst_ring *, pst_injecting);
 struct burst {
 	struct pst_nicq *q;
 	bool gro_open;
+	struct list_head datagrams;	/* that the stack has not been given yet */
 	u32 n;			/* in place[] */
 	u32 place[64];		/* buffers injected in place */
 };
@@ -155,6 +158,7 @@ static __always_inline bool read_frame(struct pst_nicq *q, u32 i, struct frame *
 	desc += i & (PST_XSK_RING - 1);
 	addr = READ_ONCE(desc->addr);
 	f->len = READ_ONCE(desc->len);
+	f->datagram = false;
 	f->buf = addr / PST_BUF_SIZE;
 	f->off = addr % PST_BUF_SIZE;
 	if (unlikely(addr / PST_BUF_SIZE >= bufs->n ||
@@ -206,24 +210,38 @@ static __always_inline void add_payload(struct sk_buff *skb, struct page *page, 
 	skb->truesize += len;
 }
 
+/*
+ * The first bytes of a frame, as a constant number of them wherever that many lie in the
+ * buffer; those behind a short frame's end are trimmed off again.
+ */
+static __always_inline void copy_head(struct sk_buff *skb, const u8 *data, const struct frame *f)
+{
+	u32 head = min_t(u32, f->len, HEAD_MAX);
+
+	if (likely(f->off <= PST_BUF_SIZE - HEAD_MAX))
+		memcpy(skb->data, data, HEAD_MAX);
+	else
+		memcpy(skb->data, data, head);
+	__skb_put(skb, head);
+}
+
 /* Headers in memory of the kernel, payload where it is; NULL if that cannot be. */
-static struct sk_buff *place_frame(struct burst *b, const struct frame *f)
+static struct sk_buff *place_frame(struct burst *b, struct frame *f)
 {
 	struct pst_nicq *q = b->q;
 	struct pst_bufs *bufs = q->ring->pool.bufs;
 	struct page *page = bufs->page[f->buf];
 	struct sk_buff *skb;
-	u32 head = min_t(u32, f->len, HEAD_MAX);
 	const u8 *data = frame_data(q, f);
 	struct headers h;
 
 	skb = napi_alloc_skb(&q->napi, HEAD_ROOM);
 	if (unlikely(!skb))
 		return NULL;
-	__skb_put_data(skb, data, head);
-	read_headers(skb->data, head, &h);
+	copy_head(skb, data, f);
+	read_headers(skb->data, skb->len, &h);
 	if (!h.payload) {
-		if (head == f->len)
+		if (skb->len == f->len)
 			return skb;	/* that was all of it */
 		kfree_skb(skb);
 		return NULL;
@@ -237,10 +255,11 @@ static struct sk_buff *place_frame(struct burst *b, const struct frame *f)
 	pst_buf_to_stack(bufs, f->buf);
 	b->place[b->n++] = f->buf;
 	q->ring->c.nic_in_place++;
+	f->datagram = h.proto == IPPROTO_UDP;
 	return skb;
 }
 
-static struct sk_buff *make_skb(struct burst *b, const struct frame *f)
+static struct sk_buff *make_skb(struct burst *b, struct frame *f)
 {
 	struct pst_ring *ring = b->q->ring;
 	struct sk_buff *skb;
@@ -260,7 +279,15 @@ static void end_merging(struct burst *b)
 	b->gro_open = false;
 }
 
-static void deliver(struct burst *b, struct sk_buff *skb, bool gro)
+/* What is held back goes to the stack before what comes behind it, so that the order stays. */
+static void deliver_datagrams(struct burst *b)
+{
+	if (!list_empty(&b->datagrams))
+		netif_receive_skb_list(&b->datagrams);
+	INIT_LIST_HEAD(&b->datagrams);
+}
+
+static void deliver(struct burst *b, struct sk_buff *skb, const struct frame *f, bool gro)
 {
 	struct pst_nicq *q = b->q;
 	struct net_device *dev = q->nic->dev;
@@ -271,14 +298,21 @@ static void deliver(struct burst *b, struct sk_buff *skb, bool gro)
 	skb->protocol = eth_type_trans(skb, dev);
 	if (q->nic->skb_mode)
 		pst_skb_set_redirected(skb);
-	if (gro && !b->gro_open)
+	if (gro && !b->gro_open) {
+		deliver_datagrams(b);
 		b->gro_open = napi_schedule_prep(&q->napi);
+	}
 	if (gro && b->gro_open) {
 		q->ring->c.nic_merged++;
 		napi_gro_receive(&q->napi, skb);
 		return;
 	}
 	end_merging(b);
+	if (f->datagram) {
+		list_add_tail(&skb->list, &b->datagrams);
+		return;
+	}
+	deliver_datagrams(b);
 	netif_receive_skb(skb);
 }
 
@@ -323,6 +357,7 @@ u32 pst_inject(struct pst_nicq *q, u32 budget)
 
 	if (!n)
 		return 0;
+	INIT_LIST_HEAD(&b.datagrams);
 	local_bh_disable();
 	take_driver_id(q);
 	this_cpu_write(pst_injecting, q->ring);
@@ -348,12 +383,13 @@ u32 pst_inject(struct pst_nicq *q, u32 budget)
 			unused[nunused++] = cur.buf;
 		}
 		if (likely(skb))
-			deliver(&b, skb, run || follows);
+			deliver(&b, skb, &cur, run || follows);
 		else
 			q->ring->c.nic_dropped++;
 		run = follows;
 	}
 	end_merging(&b);
+	deliver_datagrams(&b);
 	this_cpu_write(pst_injecting, NULL);
 	pst_udp_pull(q->ring);
 	settle(&b, unused, nunused);

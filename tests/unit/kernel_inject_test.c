@@ -279,7 +279,7 @@ static struct net_device dev;
 static struct xdp_desc desc[PST_XSK_RING];
 static u32 producer, consumer;
 static struct sk_buff *got[64];
-static u32 ngot, merged;
+static u32 ngot, merged, lists;
 static bool keep;
 
 void mock_trace_pst_buf(const struct pst_bufs *bufs, u32 idx, u8 from, u8 to) { }
@@ -300,6 +300,19 @@ void netif_receive_skb(struct sk_buff *skb)
 {
 	assert_false(q->napi.scheduled);	/* what is merged would be overtaken */
 	receive(skb);
+}
+
+void netif_receive_skb_list(struct list_head *skbs)
+{
+	struct sk_buff *skb;
+
+	assert_false(q->napi.scheduled);
+	lists++;
+	while (!list_empty(skbs)) {
+		skb = container_of(skbs->next, struct sk_buff, list);
+		list_del(&skb->list);
+		receive(skb);
+	}
 }
 
 void napi_gro_receive(struct napi_struct *napi, struct sk_buff *skb)
@@ -326,7 +339,7 @@ static int setup(void **state)
 	q->xsk.rx.producer = &producer;
 	q->xsk.rx.consumer = &consumer;
 	q->xsk.rx_cons = producer = consumer = 0xfffffff0;	/* wraps soon */
-	ngot = merged = 0;
+	ngot = merged = lists = 0;
 	keep = true;
 	return 0;
 }
@@ -516,6 +529,55 @@ static void merging(void **state)
 	}
 }
 
+/* Datagrams go as a list, and before what comes behind them; the order stays. */
+static void listing(void **state)
+{
+	static const struct { const char *frames; u32 lists; } cases[] = {
+		{ "uuuu", 1 }, { "u", 1 }, { "ttt", 0 }, { "tuut", 1 }, { "utut", 2 },
+		{ "uuTTu", 2 },		/* T: merged */
+	};
+	u32 i, j, n;
+
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		ngot = lists = 0;
+		for (n = 0; cases[i].frames[n]; n++) {
+			if (cases[i].frames[n] == 'u')
+				make_datagram(V4, 5, 20);
+			else
+				make_frame(V4, 5, 8, cases[i].frames[n] == 'T' ? 1000 : 20);
+			frame[0] = n;
+			arrive(256, end);
+		}
+		assert_int_equal(pst_inject(q, 64), n);
+		assert_int_equal(ngot, n);
+		assert_int_equal(lists, cases[i].lists);
+		for (j = 0; j < n; j++) {
+			assert_int_equal(got[j]->data[0], j);
+			kfree_skb(got[j]);
+		}
+		pst_pool_reap(&ring->pool, 64);
+		assert_int_equal(pst_pool_level(&ring->pool), BUFS - PST_BUFS_RESERVED);
+	}
+}
+
+/* So close to the buffer's end that a whole head would reach beyond it. */
+static void at_the_end(void **state)
+{
+	u32 off;
+
+	make_frame(V4, 5, 5, 10);
+	for (off = PST_BUF_SIZE - HEAD_MAX - 1; off <= PST_BUF_SIZE - end; off++) {
+		ngot = 0;
+		arrive(off, end);
+		assert_int_equal(pst_inject(q, 64), 1);
+		assert_int_equal(ngot, 1);
+		assert_int_equal(got[0]->len, end);
+		assert_memory_equal(got[0]->data, frame, l4);
+		kfree_skb(got[0]);
+		pst_pool_reap(&ring->pool, 1);
+	}
+}
+
 static void budget(void **state)
 {
 	u32 i;
@@ -539,7 +601,7 @@ int main(void)
 		T(well_formed), T(truncated), T(no_payload), T(fragments), T(other_protocols),
 		T(datagrams), T(datagram_checksums), T(lengths), T(noise), T(checksums),
 		I(in_place), I(copied), I(bad_descriptors), I(twice), I(no_memory), I(merging),
-		I(budget),
+		I(listing), I(at_the_end), I(budget),
 	};
 
 	return cmocka_run_group_tests_name("kernel_inject", tests, NULL, NULL);

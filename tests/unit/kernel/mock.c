@@ -275,6 +275,12 @@ void skb_put_data(struct sk_buff *skb, const void *p, u32 n)
 	skb->len += n;
 }
 
+void __skb_put(struct sk_buff *skb, u32 n)
+{
+	assert_true(skb->len + n <= skb->size);
+	skb->len += n;
+}
+
 void __skb_trim(struct sk_buff *skb, u32 len)
 {
 	assert_true(!skb->page && len <= skb->len);

@@ -11,6 +11,7 @@
 weak void mock_trace_pst_buf(const struct pst_bufs *bufs, u32 idx, u8 from, u8 to) { }
 
 weak void netif_receive_skb(struct sk_buff *skb) { kfree_skb(skb); }
+weak void netif_receive_skb_list(struct list_head *skbs) { }
 weak void napi_gro_receive(struct napi_struct *napi, struct sk_buff *skb) { kfree_skb(skb); }
 
 weak int remap_pfn_range(struct vm_area_struct *vma, unsigned long addr, unsigned long pfn,

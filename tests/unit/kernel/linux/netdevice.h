@@ -28,6 +28,7 @@ struct sk_buff_head { int none; };
 union bpf_attr;
 
 struct sk_buff {
+	struct list_head list;
 	struct net_device *dev;
 	__be16 protocol;
 	u16 queue;
@@ -47,15 +48,16 @@ struct sk_buff {
 struct sk_buff *napi_alloc_skb(struct napi_struct *napi, u32 size);
 void kfree_skb(struct sk_buff *skb);
 void skb_put_data(struct sk_buff *skb, const void *p, u32 n);
-#define __skb_put_data skb_put_data
+void __skb_put(struct sk_buff *skb, u32 n);
 void __skb_trim(struct sk_buff *skb, u32 len);
 void skb_fill_page_desc_noacc(struct sk_buff *skb, int i, struct page *page, int off, int len);
 __be16 eth_type_trans(struct sk_buff *skb, struct net_device *dev);
 #define skb_record_rx_queue(skb, q)	((skb)->queue = (q))
 #define skb_mark_napi_id(skb, napi)	((void)(skb), (void)(napi))
 
-/* The tests' part: both own @skb from now on. */
+/* The tests' part: they own what they are given from now on. */
 void netif_receive_skb(struct sk_buff *skb);
+void netif_receive_skb_list(struct list_head *skbs);
 void napi_gro_receive(struct napi_struct *napi, struct sk_buff *skb);
 bool napi_schedule_prep(struct napi_struct *napi);
 void napi_complete_done(struct napi_struct *napi, int work);
