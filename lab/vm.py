@@ -55,9 +55,35 @@ def die_with_parent():
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
+def end_session(leader):
+    """Ends a child that leads a session, and whatever process groups it has made there."""
+    def members():
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(int(name)) == leader:
+                    yield int(name)
+
+    for number, seconds in (signal.SIGTERM, 10), (signal.SIGKILL, 10):
+        for pid in members():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+        deadline = time.monotonic() + seconds
+        while any(members()) and time.monotonic() < deadline:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(leader, os.WNOHANG)
+            time.sleep(0.1)
+
+
 def build(series, debug=False):
     """Builds for a kernel; returns the cache entry, the output directory and the kernel."""
-    if subprocess.run([os.path.join(LAB, "build"), *(["--debug"] if debug else ["--kernel", series])]).returncode:
+    process = subprocess.Popen([os.path.join(LAB, "build"), *(["--debug"] if debug else ["--kernel", series])],
+                               start_new_session=True, preexec_fn=die_with_parent)
+    try:
+        status = process.wait()
+    except BaseException:  # interrupted: what was begun, a debootstrap perhaps, must not go on by itself
+        end_session(process.pid)
+        raise
+    if status:
         raise LabError("the build failed")
     out = os.path.join(LAB, "out", "checked" if debug else series)
     with open(os.path.join(out, "entry")) as entry, open(os.path.join(out, "boot")) as boot:
