@@ -107,18 +107,27 @@ static int alloc_tables(struct pst_bufs *bufs, u32 n)
 	return bufs->state && bufs->parked && bufs->nic && bufs->free ? 0 : -ENOMEM;
 }
 
-/* Lowest index on top. */
+/* Puts buffers [@from, @to) on the list, the lowest index on top. */
+static void list_range(struct pst_bufs *bufs, u32 from, u32 to)
+{
+	while (to-- > from) {
+		if (bufs->state[to] == PST_BUF_USER)
+			continue;
+		bufs->state[to] = PST_BUF_FREE;
+		bufs->free[bufs->nfree++] = to;
+	}
+}
+
+/* Rings take runs from the top: each is whole cache lines of state[] and the like. */
 static void list_free(struct pst_bufs *bufs)
 {
-	u32 i;
+	u32 whole = min_t(u32, SMP_CACHE_BYTES, bufs->n - 1);
 
+	BUILD_BUG_ON(PST_POOL_BATCH % SMP_CACHE_BYTES);
+	BUILD_BUG_ON(PST_BUF_FIRST > SMP_CACHE_BYTES);
 	bufs->nfree = 0;
-	for (i = bufs->n - 2; i >= PST_BUF_FIRST; i--) {
-		if (bufs->state[i] == PST_BUF_USER)
-			continue;
-		bufs->state[i] = PST_BUF_FREE;
-		bufs->free[bufs->nfree++] = i;
-	}
+	list_range(bufs, PST_BUF_FIRST, whole);
+	list_range(bufs, whole, bufs->n - 1);
 }
 
 int pst_bufs_init(struct pst_bufs *bufs, u32 n)

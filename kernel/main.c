@@ -15,7 +15,8 @@ static_assert(!(offsetof(struct pst_port, ring) % SMP_CACHE_BYTES));
 static_assert(!(sizeof(struct pst_nicq) % SMP_CACHE_BYTES));
 static_assert(!(offsetof(struct pst_nic, queue) % SMP_CACHE_BYTES));
 static_assert(!(offsetof(struct pst_bufs, lock) % SMP_CACHE_BYTES));
-static_assert(offsetof(struct pst_port, socks) >= SMP_CACHE_BYTES);
+static_assert(offsetofend(struct pst_port, socks) <= SMP_CACHE_BYTES);
+static_assert(offsetof(struct pst_port, nsocks) >= SMP_CACHE_BYTES);
 static_assert(!(offsetof(struct pst_port, housekeeping) % SMP_CACHE_BYTES));
 
 static int __init paste_init(void)

@@ -19,17 +19,17 @@
 #define PST_NICS_MAX	8
 
 struct pst_port {
-	/* What syncs read.  It changes when NICs come and go, syncs being kept out. */
+	/* What syncs read.  It changes when NICs come and go, syncs being kept out, */
 	struct pst_region *region;
 	struct pst_nic __rcu *first_nic;	/* whose packets are batched */
 	u32 tx_slots, rx_slots;
 	u32 nrings;
 	struct net *net;		/* reference held */
 	u32 *steer;			/* [PST_STEER_KEYS] registered sockets by protocol and port */
+	struct pst_fdmap socks;		/* and, under RCU, when the table of sockets grows */
 
-	/* Changes with each connection: syncs read where the table is, under RCU. */
-	struct pst_fdmap socks ____cacheline_aligned_in_smp;
-	u32 nsocks;			/* with listeners, under mutex */
+	/* Changes with each connection. */
+	u32 nsocks ____cacheline_aligned_in_smp;	/* with listeners, under mutex */
 	u32 nnics;
 	struct mutex mutex;		/* sockets, NICs, netmap_ifs */
 	struct list_head nics;		/* struct pst_nic, under mutex */

@@ -148,9 +148,31 @@ static void after_init(void **state)
 	assert_int_equal(b.state[N - 1], PST_BUF_RESERVED);
 	assert_int_equal(pst_pool_level(&p[0]), N - PST_BUFS_RESERVED);
 	check_free_lists();
-	/* The first ones come first. */
-	for (i = PST_BUF_FIRST; i < PST_BUF_FIRST + 10; i++)
-		assert_int_equal(b.free[b.nfree - 1 - (i - PST_BUF_FIRST)], i);
+	/* In ascending order, from the first whole cache line of state[] on. */
+	for (i = 0; i < 10; i++)
+		assert_int_equal(b.free[b.nfree - 1 - i], SMP_CACHE_BYTES + i);
+}
+
+/* What two rings take shares no line of state[], until there are only the odd ones left. */
+static void rings_apart(void **state)
+{
+	static struct pst_bufs big;
+	struct pst_pool pool[2] = { 0 };
+	u32 owner[1024 / SMP_CACHE_BYTES] = { 0 }, i, r;
+
+	assert_int_equal(pst_bufs_init(&big, 1024), 0);
+	for (r = 0; r < 2; r++)
+		assert_int_equal(pst_pool_init(&pool[r], &big), 0);
+	for (i = 0; i < 3 * PST_POOL_BATCH; i++)
+		for (r = 0; r < 2; r++) {
+			u32 *o = &owner[pst_buf_take(&pool[r]) / SMP_CACHE_BYTES];
+
+			assert_true(!*o || *o == r + 1);
+			*o = r + 1;
+		}
+	for (r = 0; r < 2; r++)
+		pst_pool_destroy(&pool[r]);
+	pst_bufs_destroy(&big);
 }
 
 static void arrow_take(void **state)
@@ -709,7 +731,7 @@ int main(void)
 {
 #define P(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		P(after_init), P(arrow_take), P(arrows_and_refusals), P(foreign_indices),
+		P(after_init), P(rings_apart), P(arrow_take), P(arrows_and_refusals), P(foreign_indices),
 		P(unclaim), P(cited_often), P(pinned),
 		P(reap_in_order), P(reap_passes_over), P(reap_once_each), P(parked_once),
 		P(reap_of_others), P(parked_through_lives), P(all_parked),
