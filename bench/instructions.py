@@ -17,7 +17,7 @@ BOUND_SECONDS = 400     # booting, perhaps again, included
 def profile_command(point, path, kernel, seconds):
     """lab/profile for a point. It puts "exec" before the server's command, which therefore is one program."""
     options = lab_options([point.workload])
-    warm = str(WARM_STORE_SECONDS if options else WARM_SECONDS)
+    warm = str(WARM_STORE_SECONDS if WORKLOADS[point.workload].store else WARM_SECONDS)
     per = WORKLOADS[point.workload].per
     return [PROFILE, "--kernel", kernel, "--seconds", str(seconds), "--warm", warm, "--json", path, *options,
             *(["--per", per] if per else []),

@@ -18,15 +18,18 @@ PLAIN = SOCKET_BACKENDS + ("paste",)
 
 # connections: only these; those that are none of CONNECTIONS whatever is asked for. store: phttpd's options of it. fill:
 # (keys, bytes of a value) put before the load begins. prepare: for the load's shell. per: the kernel function whose
-# calls are the requests when instructions are counted; else the load tells how many there were.
-Workload = collections.namedtuple("Workload", "name title backends connections store fill counted prepare per",
-                                  defaults=(PLAIN, None, "", None, True, "", None))
+# calls are the requests when instructions are counted; else the load tells how many there were. machine: options of
+# lab/run.
+Workload = collections.namedtuple("Workload", "name title backends connections store fill counted prepare per machine",
+                                  defaults=(PLAIN, None, "", None, True, "", None, ""))
+TWO_CPUS = "--cpus 2 --queues 2"
 # A client address has 28,000 ports, and one is not used again while its connection is in TIME_WAIT.
 MORE_PORTS = "sysctl -qw net.ipv4.tcp_tw_reuse=1 net.ipv4.ip_local_port_range='1024 65535'; "
 TREE, LOG = "--store btree", "--store wal --ring"
 WORKLOADS = {w.name: w for w in (
     Workload("rpc", "RPC: GET, request 44 bytes, reply 151 bytes"),
     Workload("post1k", "POST: body of 1 KiB, reply without content"),
+    Workload("rpc-2cpu", "RPC with 2 CPUs, NIC queues and threads", connections=(100,), machine=TWO_CPUS),
     Workload("many", "RPC with 5,000 connections", connections=(5000,), prepare="ulimit -n 16384; "),
     Workload("conn", "Short connections: one RPC each", connections=(50,), prepare=MORE_PORTS),
     # Of udpecho. All datagrams go through UDP's queue, one by one, while paste may send several answers by one call.
@@ -36,8 +39,8 @@ WORKLOADS = {w.name: w for w in (
     Workload("wal-10us", "Durable log on slow memory: a fence takes 10 us longer", BACKENDS, None,
              LOG + " --fence-latency 10000", counted=False),
     Workload("put", "Durable values: PUT of 1 KiB, 10,000 keys", BACKENDS, None, TREE),
-    Workload("get1k", "GET of stored values of 1 KiB", PLAIN, (50,), TREE, (200, 1 << 10)),
-    Workload("get64k", "GET of stored values of 64 KiB", PLAIN, (50,), TREE, (100, 64 << 10)))}
+    Workload("get1k", "GET of stored values of 1 KiB", BACKENDS, (50, 100), TREE, (200, 1 << 10)),
+    Workload("get64k", "GET of stored values of 64 KiB", BACKENDS, (50, 100), TREE, (100, 64 << 10)))}
 DURABLE = tuple(w for w in WORKLOADS if WORKLOADS[w].store)
 
 # In the guest: a device-DAX namespace on its NVDIMM, unless it is there from the server before, and a new region on it.
@@ -46,6 +49,10 @@ REGION = "/dev/dax0.0"
 MAKE_REGION = ("{ test -e %s || { modprobe -a libnvdimm nfit nd_pmem device_dax dax_pmem; ndctl destroy-namespace -f all; "
                "ndctl create-namespace -m devdax -a 4k; }; } >/dev/null 2>&1; "
                "apps/pastectl/pastectl region create %s --log 32M --replace >/dev/null && " % (REGION, REGION))
+
+# In the guest: replies leave by the queue that their requests came from, so that flows do not move between the CPUs.
+OWN_QUEUES = ("for q in 0 1; do echo 0 > /sys/class/net/eth0/queues/tx-$q/xps_cpus; "
+              "echo $((1 << q)) > /sys/class/net/eth0/queues/tx-$q/xps_rxqs; done; ")
 
 # For this machine, before anything is asked for: opening a port of such a size takes many seconds of emulation.
 READY = "curl -s -o /dev/null --max-time 100 http://$PASTE_GUEST:%d/" % PORT
@@ -76,8 +83,17 @@ def schedule(workloads, connections, backends, repetition=0):
     return points
 
 
+def machines(workloads):
+    """The workloads by the machine they need, each of which is a guest of its own."""
+    groups = {}
+    for w in workloads:
+        groups.setdefault(WORKLOADS[w].machine, []).append(w)
+    return list(groups.values())
+
+
 def lab_options(workloads):
-    return ["--pmem", PMEM_SIZE] if any(WORKLOADS[w].store for w in workloads) else []
+    """For workloads of one machine."""
+    return WORKLOADS[workloads[0]].machine.split() + (["--pmem", PMEM_SIZE] if any(WORKLOADS[w].store for w in workloads) else [])
 
 
 def server_command(workload, backend):
@@ -90,7 +106,9 @@ def server_command(workload, backend):
     if workload == "udp":
         return shlex.join(["exec", *command])
     if not store:
-        return shlex.join(["exec", *command, "--reply-size", str(REPLY_SIZE)])
+        threads = ["--threads", "2"] if WORKLOADS[workload].machine else []
+        return ((OWN_QUEUES if threads else "")
+                + shlex.join(["exec", *command, "--reply-size", str(REPLY_SIZE), *threads]))
     command += ["--region", REGION, *store.split()] + (["--copy"] if copy else [])
     return MAKE_REGION + shlex.join(["exec", *command])
 

@@ -118,6 +118,16 @@ def sentence_cause(rows):
     return text + "."
 
 
+def sentence_two_cpus(rows):
+    """Emulated CPUs share the host's, so instructions tell what a second one is worth."""
+    one, two = (find(rows, w, 100, "paste") for w in ("rpc", "rpc-2cpu"))
+    if not (one and two and one.instructions and two.instructions):
+        return ""
+    return "With 2 CPUs, NIC queues and threads a request costs paste {:,.0f} instructions, {:,.0f} with one of each: where " \
+           "each has a core of the machine to itself, two do {:.2f} times as much as one.".format(
+               two.instructions, one.instructions, 2 * one.instructions / two.instructions)
+
+
 def sentence_limits(rows, facts):
     if facts["acceleration"] == "TCG":
         text = "The guest is emulated (QEMU TCG: no caches, every instruction costs about the same), so requests/s do " \
@@ -130,4 +140,5 @@ def sentence_limits(rows, facts):
 
 def sentences(rows, facts):
     about_rpc = [sentence_gain(rows), sentence_cause(rows)] if any(row.point.workload == "rpc" for row in rows) else []
-    return "\n".join(textwrap.fill(sentence, WIDTH) for sentence in [*about_rpc, sentence_limits(rows, facts)])
+    return "\n".join(textwrap.fill(sentence, WIDTH)
+                     for sentence in [*about_rpc, sentence_two_cpus(rows), sentence_limits(rows, facts)] if sentence)

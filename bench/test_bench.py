@@ -13,7 +13,7 @@ import report
 import summary
 from instructions import profile_command
 from messages import BenchError
-from points import BACKENDS, WORKLOADS, Point, fill_command, lab_options, load_command, schedule, server_command
+from points import BACKENDS, WORKLOADS, Point, fill_command, lab_options, load_command, machines, schedule, server_command
 from readings import figures, read_doorbells, read_last_line, read_load, read_port
 
 LOAD = """Running 1s test @ http://10.77.0.2:80/
@@ -153,10 +153,22 @@ class Points(unittest.TestCase):
     def test_only_what_makes_sense_is_measured(self):
         self.assertEqual([p.backend for p in schedule(["udp"], [50], list(BACKENDS))], ["epoll", "paste"])
         self.assertNotIn("paste-copy", [p.backend for p in schedule(["rpc"], [50], list(BACKENDS))])
-        self.assertEqual([p.connections for p in schedule(["get64k"], [1, 50], ["paste"])], [50])
+        self.assertEqual([p.connections for p in schedule(["get64k"], [1, 50, 100], ["paste"])], [50, 100])
         self.assertEqual([p.connections for p in schedule(["many", "conn"], [1, 50], ["paste"])], [5000, 50])
         self.assertEqual([p.connections for p in schedule(["many", "conn"], [1], ["paste"])], [5000])
         self.assertEqual((lab_options(["rpc"]), len(lab_options(["rpc", "wal"]))), ([], 2))
+        self.assertEqual(machines(["rpc", "rpc-2cpu", "wal"]), [["rpc", "wal"], ["rpc-2cpu"]])
+        self.assertEqual(lab_options(["rpc-2cpu"]), ["--cpus", "2", "--queues", "2"])
+        self.assertIn("--threads 2", server_command("rpc-2cpu", "epoll"))
+
+    def test_two_cpus(self):
+        """Only where both were counted."""
+        def counts(*values):
+            return [count("paste", value) | {"workload": w, "connections": 100}
+                    for w, value in zip(("rpc", "rpc-2cpu"), values)]
+        runs = [run("paste", 9.0, connections=100), run("paste", 9.0, connections=100, workload="rpc-2cpu")]
+        self.assertIn("two do 1.80 times", report.sentences(summary.summarize(runs + counts(9000, 10000)), WORDS))
+        self.assertNotIn("two do", report.sentences(summary.summarize(runs + counts(9000)), WORDS))
         self.assertIn("-c50 -d$PASTE_SECONDS ", load_command("rpc", 50, "$PASTE_SECONDS"))
 
 
