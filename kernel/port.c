@@ -6,23 +6,37 @@
  * --------------------------------------------
  * Outermost first; a lock is only taken inside those above it.
  *
+ *   pst_file.mutex   mutex     one request at a time per descriptor; not syncs, not mmap
  *   port->mutex      mutex     registering sockets, attaching NICs, binding
  *                              descriptors: everything that is not the data path
  *   programs_lock    mutex     XDP programs of devices that several ports share (xdp.c)
  *   RTNL             mutex     taken by AF_XDP and BPF inside an attach; the
  *                              netdevice notifier therefore only schedules work
- *   pst_ports_lock   mutex     list of ports, pst_port.opens
+ *   pst_ports_lock   mutex     list of ports, pst_port.opens.  Not inside port->mutex, but
+ *                              for the notifier's sake inside RTNL
+ *   extmems_lock     mutex     memory of applications that ports have (extmem.c); when a
+ *                              port is made or freed, inside pst_file.mutex at most
  *   kring->busy      bit       one sync per ring and direction.  The data path only
  *                              tries it, and goes away when it is taken;
  *                              pst_port_quiesce() waits for it, which is how
  *                              attach and detach change what syncs walk through
+ *   all_nics_lock    spin      attached NICs, for the notifier and who has no
+ *                              port->mutex (nic.c); nothing is taken inside it
+ *   pst_sock.mutex   mutex     sockets other than TCP's, in the place of the socket lock,
+ *                              which their protocol takes inside it.  pst_udp_pull() does
+ *                              without: UDP is read by the ring's RX sync alone
  *   socket lock      TCP's     one socket at a time, never two
+ *   sk_callback_lock rw, bh    the socket's: hooking and unhooking, and its file
+ *                              (pst_sock_file()); nothing is taken inside it
  *   ring->lock       spin, bh  unpublished RX slots, the ring's pool, its lists of
  *                              sockets.  Upcalls take it in softirq, inside the
  *                              socket's lock.  Packets are never injected, sent, or
  *                              sockets locked, inside it
  *   bufs->lock       spin, bh  the region's free list; once per 128 buffers
- *   waitqueue locks
+ *   waitqueue locks            that of an AF_XDP socket, then the ring's (on_frames)
+ *
+ * mmap_lock is taken inside the first two, by copies from user space and by an attach, which
+ * maps and pins; so nm_dev_mmap(), which is called with it held, takes neither.
  *
  * Why so: TCP calls us with a socket locked and wants a slot, so ring->lock comes
  * after socket locks; and since injecting a packet locks sockets, no ring->lock may

@@ -68,7 +68,7 @@ struct pst_proto {
 	int (*check)(struct sock *sk);
 	/* Under sk_callback_lock; the common callbacks are saved before and restored after. */
 	void (*hook)(struct sock *sk);
-	/* From the socket into slots; only inside the ring's RX sync, @ps->mutex held. */
+	/* From the socket into slots; only inside the ring's RX sync.  @ps->mutex held, or UDP. */
 	void (*drain)(struct pst_sock *ps);
 	/*
 	 * Sends a prefix of @n entries: how many are done.  If that is not all, *@err tells why

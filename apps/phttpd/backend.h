@@ -8,8 +8,10 @@
  *	wait        for input, for room, for a tick of the timer, for the end
  *	input       for each run of bytes that came, in order: http_input(conn, piece)
  *	resume      for each connection that was congested and has room again: http_resume(conn)
- *	commit      http_batch(), once, if replies were produced
+ *	commit      http_batch(), if replies were produced
  *	send        all replies of all connections together
+ *
+ * A back end may do the last two for a part of a round, and go on with its input.
  *
  * Input comes as pieces. A piece is a part of one connection's byte stream where the back end
  * found it: in a packet's buffer, in a receive buffer. Pieces of a connection arrive in order

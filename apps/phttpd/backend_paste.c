@@ -4,12 +4,13 @@
  *
  * A round: one poll() sends what was produced, runs the NIC and TCP for all connections, and
  * brings new slots; each RX slot is a piece, in the buffer that the NIC wrote; each answer is
- * written straight into a TX slot's buffer. A long round hands its answers over in parts, so that
- * clients work while we do. There are no other system calls in the steady state.
+ * written straight into a TX slot's buffer. A long round hands its answers over in parts, each
+ * by a TX sync, so that clients work while we do. There are no other system calls in the steady
+ * state.
  *
  * Rings. A thread has ring i of the port. RX slots are released when their piece is consumed,
- * TX slots are handed over by the next poll(); until then the last one may still grow, so that
- * answers to pipelined requests share a slot.
+ * TX slots are handed over by the next poll(), or by hand_over() before it; until then the last
+ * one may still grow, so that answers to pipelined requests share a slot.
  *
  *	ring full    when fewer than TX_RESERVE TX slots are free no piece is taken: RX slots stay,
  *	             TCP closes its windows, and the next poll() waits for slots
@@ -114,8 +115,8 @@ static void enqueue(struct loop *l, struct client *c)
 }
 
 /*
- * Output. The slot before @head is filled and not handed over yet (that is poll()'s doing), so it
- * may grow as long as it belongs to the connection at hand.
+ * Output. While @last_fd says whose the slot before @head is, that one is filled and not handed
+ * over yet, so it may grow as long as it belongs to the connection at hand.
  */
 
 static struct netmap_slot *last_slot(const struct loop *l)
