@@ -34,6 +34,7 @@
  *
  * The first line on stdout is {"pid": ...}.  Then a line is answered by one:
  *	mode MODE | stats | counters | attach NAME | detach NAME | quit
+ * {"error": WHY} if that cannot be.
  *
  * server.h names its parts.
  */
@@ -129,21 +130,36 @@ static void set_mode(enum mode m)
 		eventfd_write(workers[i].kick, 1);
 }
 
+/* QUIT if there is none of that name. */
 static enum mode mode_of(const char *name)
 {
-	for (enum mode m = 0; m < QUIT; m++)
-		if (!strcmp(name, mode_names[m]))
-			return m;
-	errx(2, "no mode %s", name);
+	enum mode m = 0;
+
+	while (m < QUIT && strcmp(name, mode_names[m]))
+		m++;
+	return m;
+}
+
+static int change_mode(const char *name)
+{
+	enum mode m = mode_of(name);
+
+	if (m == QUIT)
+		return -EINVAL;
+	set_mode(m);
+	return 0;
 }
 
 static void command(char *line)
 {
-	char *arg = strchr(line, ' ');
-	int e = 0;
+	const char *arg = "";
+	char *blank = strchr(line, ' ');
+	int e;
 
-	if (arg)
-		*arg++ = '\0';
+	if (blank) {
+		*blank = '\0';
+		arg = blank + 1;
+	}
 	if (!strcmp(line, "stats"))
 		return print_stats();
 	if (!strcmp(line, "counters")) {
@@ -152,7 +168,7 @@ static void command(char *line)
 		return;
 	}
 	if (!strcmp(line, "mode"))
-		set_mode(mode_of(arg));
+		e = change_mode(arg);
 	else if (!strcmp(line, "attach"))
 		e = paste_attach(workers[0].p.fd, arg);
 	else if (!strcmp(line, "detach"))
@@ -300,7 +316,11 @@ static void parse(int argc, char **argv)
 		case 'n': o.threads = n; break;
 		case 'w': o.wait = optarg; break;
 		case 'b': o.busy = true; break;
-		case 'm': mode = mode_of(value); break;
+		case 'm':
+			mode = mode_of(value);
+			if (mode == QUIT)
+				errx(2, "no mode %s", value);
+			break;
 		case 'g': o.register_after = n; break;
 		case 'x': o.exclusive = true; break;
 		case 'M': o.memory = optarg; break;
