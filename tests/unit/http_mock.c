@@ -163,9 +163,11 @@ void drain(void)
 size_t offer(const char *data, size_t len)
 {
 	struct buf *b = malloc(sizeof(*b) + len);
-	struct piece p = { .data = b->data, .len = len, .buf = b };
+	struct piece p;
 	size_t n;
 
+	assert_non_null(b);
+	p = (struct piece) { .data = b->data, .len = len, .buf = b };
 	b->refs = 1;
 	memcpy(b->data, data, len);
 	n = http_input(&m.c, &p);

@@ -78,6 +78,7 @@ static char *expected(size_t i, size_t *len)
 	m.congest = 0;
 	feed_text(scripts[i]);
 	out = malloc(m.out_len);
+	assert_non_null(out);
 	memcpy(out, m.out, m.out_len);
 	*len = m.out_len;
 	return out;

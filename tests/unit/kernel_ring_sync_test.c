@@ -157,7 +157,7 @@ static void again(void)
 {
 	char before[sizeof(calls)];
 
-	strcpy(before, calls);
+	memcpy(before, calls, sizeof(before));
 	assert_int_equal(pst_ring_rxsync(ring, false), 0);
 	assert_false(pst_ring_takeover(ring));
 	assert_string_equal(calls, before);
