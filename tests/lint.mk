@@ -2,13 +2,26 @@
 # One file at a time through a compiler or checker, for tests/lint: make -f tests/lint.mk gcc|clang|tidy.
 
 OUT	:= /build/checked
-SOURCES	:= $(shell grep -E '^(lib|apps|bench|tests/(kernel|abi|crash)|lab/init)[/.].*c$$|^tests/unit/(region_file|[a-z]*)_test.c$$' /build/sources)
+SOURCES	:= $(shell grep -E '^((lib|apps|bench|tests)/.*|lab/init)\.c$$' /build/sources)
 HEADERS	:= $(shell grep -E '^(lib|apps|include|tests)/.*h$$' /build/sources)
 WARN	:= -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes
-flags	 = -std=gnu11 $(if $(filter lab/%,$<),,-D_GNU_SOURCE) $(WARN) -Werror -O2 -Iinclude -Ilib -Iapps/phttpd \
+# Tests of the module are compiled as tests/unit/kernel.mk does, without a warning of unused parameters; the sanitizers' headers
+# are gcc's.
+KERNEL	:= -Itests/unit/kernel -Ikernel -D__KERNEL__ -fno-strict-aliasing -Wno-unused-parameter -Wno-sign-compare \
+	   -idirafter $(shell gcc -print-file-name=include)
+flags	 = -std=gnu11 $(if $(filter lab/%,$<),,-D_GNU_SOURCE) $(WARN) -Werror -O2 \
+	   $(if $(filter tests/unit/kernel%,$<),$(KERNEL)) -Iinclude -Ilib -Iapps/phttpd -Iapps/pastectl \
 	   -DHAVE_URING -DHAVE_PASTE $(if $(filter tests/%,$<),-Wno-unused-function)
 
+# As tests/fuzz/Makefile has it: what GUARDED() leaves by longjmp() is not looked at afterwards.
+$(OUT)/gcc/tests/fuzz/%: WARN += -Wno-clobbered
+
 gcc clang tidy: %: $(addprefix $(OUT)/%/,$(SOURCES))
+
+$(OUT)/tidy/tests/unit/kernel%: CHECKS := --checks=-misc-unused-parameters
+
+$(foreach t,gcc clang tidy,$(addprefix $(OUT)/$t/,$(filter tests/unit/kernel%,$(SOURCES)))): \
+	$(shell grep -E '^kernel/.*[ch]$$' /build/sources)
 
 $(OUT)/gcc/%: % $(HEADERS)
 	@mkdir -p $(@D)
@@ -18,8 +31,8 @@ $(OUT)/clang/%: % $(HEADERS)
 	@mkdir -p $(@D)
 	clang $(flags) -c -o /dev/null $< && touch $@
 
-$(OUT)/tidy/%: % $(HEADERS) .clang-tidy tests/.clang-tidy
+$(OUT)/tidy/%: % $(HEADERS) .clang-tidy tests/.clang-tidy tests/fuzz/.clang-tidy
 	@mkdir -p $(@D)
-	clang-tidy --quiet $< -- $(flags) 2> /dev/null && touch $@
+	clang-tidy --quiet $(CHECKS) $< -- $(flags) 2> /dev/null && touch $@
 
 .PHONY: gcc clang tidy

@@ -451,15 +451,15 @@ static int help(const struct command *c, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	static char *no_arguments[] = { "help", NULL };
-	const struct command *c;
+	const struct command *c = find_command("help");
 	int i;
 
 	if (argc < 2) {
-		help(NULL, 1, no_arguments);
+		help(c, 1, no_arguments);
 		return USAGE;
 	}
 	if (!strcmp(argv[1], "--help"))
-		return help(NULL, 1, no_arguments);
+		return help(c, 1, no_arguments);
 	c = find_command(argv[1]);
 	if (!c)
 		return unknown_command(argv[1]);

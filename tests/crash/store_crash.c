@@ -217,9 +217,10 @@ static uint64_t read_key(struct store *st, unsigned int i)
 {
 	struct store_value *v;
 	char key[80];
+	size_t len = key_of(i, key);
 	uint64_t value;
 
-	if (store_get(st, key, key_of(i, key), &v))
+	if (store_get(st, key, len, &v))
 		return 0;
 	value = identify(&t.key[i], st, v);
 	store_done(v);
@@ -675,6 +676,7 @@ static void op_put(void)
 	struct store_write *w;
 	bool created;
 	char key[80];
+	size_t len = key_of(i, key);
 	int err;
 
 	w = begin_write(STORE_VALUE, number, &err);
@@ -685,7 +687,7 @@ static void op_put(void)
 	}
 	begin_change(i, number);
 	was = t.key[i].value[t.key[i].n - 2];
-	err = store_put(w, key, key_of(i, key), &created);
+	err = store_put(w, key, len, &created);
 	if (err) {
 		t.key[i].n--;
 		if (err != -ENOSPC)
@@ -701,10 +703,11 @@ static void op_delete(void)
 	unsigned int i = some_key();
 	uint64_t was;
 	char key[80];
+	size_t len = key_of(i, key);
 
 	begin_change(i, 0);
 	was = t.key[i].value[t.key[i].n - 2];
-	if (store_delete(t.store, key, key_of(i, key)) != (was ? 0 : -ENOENT))
+	if (store_delete(t.store, key, len) != (was ? 0 : -ENOENT))
 		complain("delete fails");
 	t.in_flight = KEYS;
 }
@@ -734,9 +737,10 @@ static void op_read(void)
 {
 	unsigned int r = (unsigned int)rnd(READERS), i = (unsigned int)rnd(KEYS);
 	char key[80];
+	size_t len = key_of(i, key);
 
 	end_reading(r);
-	if (!store_get(t.store, key, key_of(i, key), &t.reader[r].v))
+	if (!store_get(t.store, key, len, &t.reader[r].v))
 		t.reader[r].value = current(i);
 	else
 		t.reader[r].v = NULL;

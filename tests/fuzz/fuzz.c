@@ -270,6 +270,7 @@ static void neighbour_answers(void)
 	for (int i = 0; i < 5; i++) {
 		int s = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), err;
 
+		t_must(s >= 0);
 		neighbour_forget("eth0", "10.77.0.1");
 		setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 		err = connect(s, (void *)&a, sizeof(a)) ? errno : 0;

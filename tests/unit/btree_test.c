@@ -732,6 +732,7 @@ static void damaged(void **state)
 			fill_some(i);
 		}
 		whole = malloc(t.len);
+		assert_non_null(whole);
 		memcpy(whole, t.area, t.len);
 		damage(seal);
 		if (paste_btree_open(t.area, t.len, &t.tree)) {

@@ -563,7 +563,7 @@ static void cache_short(void **state)
 
 static void untake_many(void **state)
 {
-	u32 idx[40], n;
+	u32 idx[40] = { 0 }, n;
 
 	n = pst_buf_take_many(&p[0], idx, 40);
 	assert_int_equal(n, 40);

@@ -49,10 +49,11 @@ static void make_frame(u32 what, u32 ip_words, u32 tcp_words, u32 payload)
 /* Of the first @len bytes, with nothing readable behind them. */
 static u32 headers_of(u32 len)
 {
-	u8 *mem = malloc(len + 2), *p = mem + 2;	/* as aligned as an skb's */
+	u8 *mem = malloc(len + 2), *p;
 	struct headers h;
 
 	assert_non_null(mem);
+	p = mem + 2;	/* as aligned as an skb's */
 	memcpy(p, frame, len);
 	read_headers(p, len, &h);
 	free(mem);

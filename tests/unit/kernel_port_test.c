@@ -13,11 +13,13 @@ static int parse(const char *name, char *result, size_t *member)
 	const char *m = NULL;
 	int err;
 
+	assert_non_null(copy);
+	assert_non_null(canonical);
 	memset(canonical, 'x', NETMAP_REQ_IFNAMSIZ);
 	err = pst_name_parse(copy, canonical, &m);
 	if (!err) {
 		assert_true(memchr(canonical, '\0', NETMAP_REQ_IFNAMSIZ));
-		strcpy(result, canonical);
+		memcpy(result, canonical, NETMAP_REQ_IFNAMSIZ);
 		*member = m - canonical;
 	} else {
 		assert_null(m);

@@ -221,7 +221,7 @@ struct pst_extmem *pst_extmem_pin(u64 addr, u64 size)
 
 	if (!ext)
 		return ERR_PTR(-ENOMEM);
-	ext->page = supplied_page;
+	*ext = (struct pst_extmem) { .page = supplied_page };
 	for (i = 0; i < size / PAGE_SIZE; i++) {
 		supplied_page[i] = mock_page_alloc();
 		if (!supplied_page[i]) {

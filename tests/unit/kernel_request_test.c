@@ -21,7 +21,7 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	lockdep_assert_held(&port->mutex);
 	far.attached++;
 	far.queues = *want;
-	strcpy(far.ifname, ifname);
+	strscpy(far.ifname, ifname, sizeof(far.ifname));
 	return far.err;
 }
 
@@ -29,7 +29,7 @@ int pst_nic_detach(struct pst_port *port, const char *ifname)
 {
 	lockdep_assert_held(&port->mutex);
 	far.detached++;
-	strcpy(far.ifname, ifname);
+	strscpy(far.ifname, ifname, sizeof(far.ifname));
 	return far.err;
 }
 
@@ -64,7 +64,7 @@ static void prepare(u16 type, const char *name, const void *b, size_t size)
 	memset(hdr, 0, sizeof(*hdr));
 	hdr->nr_version = NETMAP_API;
 	hdr->nr_reqtype = type;
-	strcpy(hdr->nr_name, name);
+	strscpy(hdr->nr_name, name, sizeof(hdr->nr_name));
 	hdr->nr_body = (uintptr_t)body;
 	mock_user_reset();
 	mock_user(hdr, sizeof(*hdr));
@@ -220,7 +220,8 @@ static u32 nopts;
 /* One more at the end of the list; whatever its type, as long as the longest we have. */
 static struct nmreq_option *add_option(u32 type, u64 size)
 {
-	struct nmreq_option *o = calloc(1, OPT_SIZE);
+	struct nmreq_opt_extmem *longest = calloc(1, sizeof(*longest));
+	struct nmreq_option *o = &longest->nro_opt;
 	uint64_t *link = nopts ? &opt[nopts - 1]->nro_next : &hdr->nr_options;
 
 	assert_true(nopts < OPTS);
@@ -628,6 +629,7 @@ static long legacy(unsigned int cmd, struct nmreq *req)
 	struct nmreq *user = malloc(sizeof(*user));
 	long err;
 
+	assert_non_null(user);
 	*user = *req;
 	mock_user_reset();
 	mock_user(user, sizeof(*user));
@@ -645,7 +647,7 @@ static struct nmreq old(const char *name, u32 flags)
 		.nr_version = NETMAP_API, .nr_flags = flags, .nr_tx_slots = 16, .nr_rx_slots = 16,
 	};
 
-	strcpy(req.nr_name, name);
+	strscpy(req.nr_name, name, sizeof(req.nr_name));
 	return req;
 }
 

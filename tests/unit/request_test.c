@@ -193,8 +193,12 @@ static void free_options(void **state)
 	int i;
 
 	(void)state;
-	for (i = 0; i < 3; i++)
-		nmreq_push_option(&h, calloc(1, sizeof(struct nmreq_option)));
+	for (i = 0; i < 3; i++) {
+		struct nmreq_option *opt = calloc(1, sizeof(*opt));
+
+		assert_non_null(opt);
+		nmreq_push_option(&h, opt);
+	}
 	nmreq_free_options(&h);
 	assert_int_equal(h.nr_options, 0);
 	nmreq_free_options(&h);

@@ -6,6 +6,7 @@
  *   mock.c           behind them: allocations, pages, the caller's memory, packets
  *   others.c         the sources a test does not link: functions that do nothing
  *   interleave.c     operations against each other, step by step
+ *   ring_mock.c      a port with one ring, for the tests of kernel/ring.c
  *
  * There is one thread.  Every access to shared memory calls mock.step, where a test
  * may do what another CPU would do at that moment.

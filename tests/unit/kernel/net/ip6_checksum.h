@@ -29,11 +29,11 @@ static inline __sum16 csum_fold(__wsum sum)
 static inline __sum16 csum_tcpudp_magic(__be32 saddr, __be32 daddr, u32 len, u8 proto,
 					__wsum sum)
 {
-	struct { __be32 saddr, daddr; u8 zero, proto; __be16 len; } pseudo = {
-		saddr, daddr, 0, proto, htons(len)
-	};
+	u8 pseudo[12] = { [9] = proto, len >> 8, len };
 
-	return csum_fold(csum_partial(&pseudo, sizeof(pseudo), sum));
+	memcpy(pseudo, &saddr, 4);
+	memcpy(pseudo + 4, &daddr, 4);
+	return csum_fold(csum_partial(pseudo, sizeof(pseudo), sum));
 }
 
 static inline __sum16 csum_ipv6_magic(const struct in6_addr *saddr, const struct in6_addr *daddr,
