@@ -302,6 +302,8 @@ static u32 send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n, int *err)
 
 		if (run)
 			r = send_bytes(ps, sock, e + done, run);
+		if (r == -ENOBUFS || r == -ENOMEM)
+			r = -EAGAIN;		/* the stream goes on when there is memory */
 		if (r < 0) {
 			*err = r;
 			break;

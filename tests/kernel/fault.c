@@ -326,6 +326,44 @@ static int run_fd_reg(void)
 	return port_register(&p, sock[0]);
 }
 
+/* The same of another kind of socket. */
+static void one_pair(int server, int other)
+{
+	sock[0] = server;
+	peer[0] = other;
+	for (int i = 1; i < SOCKS; i++)
+		sock[i] = peer[i] = -1;
+	t_must(write(peer[0], "early", 5) == 5);
+}
+
+static void prepare_unix(void)
+{
+	int s[2];
+
+	t_must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s));
+	one_pair(s[0], s[1]);
+}
+
+static void prepare_udp(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int server = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int other = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	socklen_t len = sizeof(a);
+
+	t_must(!bind(server, (void *)&a, len) && !getsockname(server, (void *)&a, &len));
+	t_must(!connect(other, (void *)&a, len) && !getsockname(other, (void *)&a, &len));
+	t_must(!connect(server, (void *)&a, len));
+	one_pair(server, other);
+}
+
+static int run_fd_reg_by_queue(void)
+{
+	struct nmreq_pst_fd_reg r = { .fd = (uint32_t)sock[0], .flags = PST_FD_BY_QUEUE };
+
+	return port_ioctl(p.fd, NETMAP_REQ_PST_FD_REG, "", &r);
+}
+
 /* What came before the registration is there; a refused socket has kept it. */
 static void finish_fd_reg(bool done)
 {
@@ -474,6 +512,49 @@ static void finish_sync(bool done)
 	close_pairs(done);
 }
 
+/* A stream that only copies. */
+static void prepare_unix_sync(void)
+{
+	prepare_unix();
+	t_must(!port_register(&p, sock[0]));
+	put_reply(0);
+}
+
+static void finish_unix_sync(bool done)
+{
+	static char got[BYTES];
+
+	t_true(done);
+	t_eq(port_collect(&p, sock[0], got, 5, 3000), 5);
+	for (int i = 0; i < 100 && silent(peer[0], 10); i++)
+		port_sync(&p);
+	t_eq(read_n(peer[0], got, BYTES, 3000), BYTES);
+	t_true(!memcmp(got, sent[0][1], BYTES));
+	close_pairs(done);
+}
+
+/* A datagram that finds no memory is refused, as sendto() would say. */
+static void prepare_udp_sync(void)
+{
+	prepare_udp();
+	t_must(!port_register(&p, sock[0]));
+	failed_before = port_stats(&p).counters.tx_failed;
+	port_put(&p, sock[0], sent[0][1], BYTES / 4);
+}
+
+static void finish_udp_sync(bool done)
+{
+	static char got[BYTES];
+
+	t_true(done);
+	t_eq(port_collect(&p, sock[0], got, 5, 3000), 5);
+	if (port_stats(&p).counters.tx_failed == failed_before) {
+		t_eq(recv(peer[0], got, BYTES, 0), BYTES / 4);
+		t_true(!memcmp(got, sent[0][1], BYTES / 4));
+	}
+	close_pairs(done);
+}
+
 /* ---------------------------------------------------------------- a NIC with a peer */
 
 /*
@@ -607,8 +688,13 @@ static const struct request requests[] = {
 	{ "mmap", NULL, run_mmap, finish_mmap },
 	{ "REGISTER of a port that exists", prepare_fd, run_join, close_fd },
 	{ "FD_REG", prepare_pairs, run_fd_reg, finish_fd_reg },
+	{ "FD_REG by queue", prepare_pairs, run_fd_reg_by_queue, finish_fd_reg },
+	{ "FD_REG of a Unix stream", prepare_unix, run_fd_reg, finish_fd_reg },
+	{ "FD_REG of a UDP socket", prepare_udp, run_fd_reg, finish_fd_reg },
 	{ "FD_REG of a listener", prepare_listener, run_fd_reg, finish_listener },
 	{ "sync", prepare_sync, run_sync, finish_sync },
+	{ "sync of a Unix stream", prepare_unix_sync, run_sync, finish_unix_sync },
+	{ "sync of a UDP socket", prepare_udp_sync, run_sync, finish_udp_sync },
 	{ "sync that accepts", prepare_accept, run_sync, finish_accept },
 	{ "REGISTER in memory of the application", prepare_fd, run_extmem, close_fd },
 	{ "REGISTER", prepare_fd, run_register, close_fd },
