@@ -118,8 +118,9 @@ def measure(point, plan):
         doorbells_after, port_after = counters(point)
     if server.last_line["errors"]:
         raise BenchError("the server counted %d errors" % server.last_line["errors"])
-    stores = not WORKLOADS[point.workload].fill
-    return figures(load, (doorbells, doorbells_after), port and (port, port_after), server.last_line if stores else None)
+    fill = WORKLOADS[point.workload].fill
+    return figures(load, (doorbells, doorbells_after), port and (port, port_after), None if fill else server.last_line,
+                   fill[1] if fill else None)
 
 
 def check(workload, backend):

@@ -52,9 +52,10 @@ def ratio(a, b):
     return a / b if b else None
 
 
-def figures(load, doorbells, port, server):
+def figures(load, doorbells, port, server, value=None):
     """The figures of a run. `doorbells` and `port` are (before, after); for a socket back end `port` is empty: the kernel
-    copies every byte that the server reads. `server` is the server's last line, for a load that stores; else None."""
+    copies every byte that the server reads or writes. `server` is the server's last line, for a load that stores; else
+    None. `value`: bytes of each stored value, for a load that gets them."""
     result = {"requests": load["requests"], "seconds": load["microseconds"] / 1e6,
               "requests_per_second": load["requests"] * 1e6 / load["microseconds"],
               "p50_us": load["p50"], "p99_us": load["p99"], "in_place_share": 0.0, "doorbells_per_reply": None,
@@ -62,7 +63,7 @@ def figures(load, doorbells, port, server):
     if None not in doorbells:
         result["doorbells_per_reply"] = (doorbells[1] - doorbells[0]) / load["requests"]
     if port:
-        moved = {name: port[1][name] - port[0][name] for name in ("rx_in_place", "rx_copied", "rx_slots", "rx_batches")}
+        moved = {name: port[1][name] - port[0][name] for name in ("rx_in_place", "rx_copied", "rx_slots", "rx_batches", "tx_copied")}
         result["in_place_share"] = ratio(moved["rx_in_place"], moved["rx_in_place"] + moved["rx_copied"])
         result["slots_per_batch"] = ratio(moved["rx_slots"], moved["rx_batches"])
         result["zero_copy"] = bool(port[1]["nic_zero_copy"])
@@ -70,4 +71,6 @@ def figures(load, doorbells, port, server):
         # On the way into the application, heads of requests included, and into the store.
         received = server["bytes_in"] * (1 - result["in_place_share"])
         result["copies_per_stored_byte"] = (received + server["copied"]) / server["stored"]
+    if value:   # heads of answers included
+        result["copies_per_stored_byte"] = (moved["tx_copied"] if port else load["bytes"]) / (load["requests"] * value)
     return result

@@ -14,7 +14,7 @@ LEGEND = """\
 %(measured)s, server and guest with %(cpus)s. ratio: paste to the better socket back end.
 zero copy: received payload the application reads where the NIC wrote it. batch: segments or datagrams it gets with one
 poll. copies: bytes the CPU copies per byte stored, from where the NIC wrote them to where they are durable, as counted
-by kernel and server; on sockets the heads of requests are among them.
+by kernel and server; on sockets the heads of requests are among them. Of GET: per byte of a value, on its way out.
 bells: doorbells (NIC notifications) per reply. instr/req: all instructions the guest executes, per request."""
 
 

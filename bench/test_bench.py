@@ -39,6 +39,7 @@ PORT = """stack:phttpd
   rx_slots                      %d
   rx_in_place                   %d  payload bytes delivered where the NIC wrote them
   rx_copied                     %d
+  tx_copied                     %d
   nic_zero_copy                 1  of these, in zero-copy mode
 """
 WORDS = {"repetitions": "2 repetitions of 3 s", "cpus": "1 CPU (TCG)", "acceleration": "TCG"}
@@ -104,7 +105,7 @@ class Readings(unittest.TestCase):
         self.assertEqual(line, {"datagrams": 7, "errors": 0})
 
     def test_figures_of_an_interval(self):
-        port = read_port(PORT % (10, 100, 4000, 1000)), read_port(PORT % (20, 600, 13000, 2000))
+        port = read_port(PORT % (10, 100, 4000, 1000, 0)), read_port(PORT % (20, 600, 13000, 2000, 17130))
         got = figures(read_load(LOAD), (100, 1813), port,
                       {"stored": 1000, "copied": 500, "bytes_in": 1200})
         self.assertAlmostEqual(got["copies_per_stored_byte"], 0.62)
@@ -113,6 +114,8 @@ class Readings(unittest.TestCase):
         self.assertAlmostEqual(got["doorbells_per_reply"], 0.1)
         self.assertAlmostEqual(got["requests_per_second"], 17115.55, 2)
         self.assertTrue(got["zero_copy"])
+        got = figures(read_load(LOAD), (100, 1813), port, None, 10)
+        self.assertAlmostEqual(got["copies_per_stored_byte"], 0.1)
 
     def test_figures_of_sockets(self):
         got = figures(read_load(LOAD), (None, None), None, {"stored": 0, "copied": 0, "bytes_in": 9})
@@ -120,6 +123,8 @@ class Readings(unittest.TestCase):
         self.assertIsNone(got["copies_per_stored_byte"])
         got = figures(read_load(LOAD), (None, None), None, {"stored": 1000, "copied": 1000, "bytes_in": 1100})
         self.assertAlmostEqual(got["copies_per_stored_byte"], 2.1)
+        got = figures(read_load(LOAD), (None, None), None, None, 100)
+        self.assertAlmostEqual(got["copies_per_stored_byte"], 1.51)
 
 
 class Points(unittest.TestCase):
