@@ -6,6 +6,7 @@
  *
  * [short]
  */
+#include <sched.h>
 #include "port.h"
 
 static int ctl;
@@ -344,6 +345,32 @@ static void information(void)
 	port_close(&a);
 }
 
+/* A listener, a datagram and a Unix socket that belong elsewhere, where the port does not. */
+static void others_namespace(const struct port *p)
+{
+	int home = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC), udp, tcp, pair[2];
+	struct sockaddr_in any = { .sin_family = AF_INET };
+	uint64_t known = port_stats(p).port.sockets;
+
+	t_must(home >= 0 && !unshare(CLONE_NEWNET));
+	udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	tcp = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	t_must(udp >= 0 && !bind(udp, (void *)&any, sizeof(any)));
+	t_must(tcp >= 0 && !bind(tcp, (void *)&any, sizeof(any)) && !listen(tcp, 1));
+	t_must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
+	t_fails(EXDEV, port_register(p, udp));	/* the port is where it was opened */
+	t_must(!setns(home, CLONE_NEWNET));
+	t_fails(EXDEV, port_register(p, udp));
+	t_fails(EXDEV, port_register(p, tcp));
+	t_fails(EXDEV, port_register(p, pair[0]));
+	t_eq(port_stats(p).port.sockets, known);
+	close(udp);
+	close(tcp);
+	close(pair[0]);
+	close(pair[1]);
+	close(home);
+}
+
 static void sockets(void)
 {
 	struct nmreq_pst_fd_reg r = { 0 };
@@ -372,12 +399,15 @@ static void sockets(void)
 	s = socket(AF_INET, SOCK_STREAM, 0);
 	t_fails(ENOTCONN, port_register(&a, s));
 	close(s);
+
+	t_note("of another network namespace");
+	others_namespace(&a);
+
+	t_note("registered twice");
 	listener = tcp_listen(AF_INET, &tcp_port);
 	t_ok(port_register(&a, listener));
 	t_fails(EBUSY, port_register(&a, listener));
 	close(listener);
-
-	t_note("registered twice");
 	tcp_pair(&s, &peer);
 	t_ok(port_register(&a, s));
 	t_fails(EBUSY, port_register(&a, s));

@@ -1,6 +1,16 @@
-"""phttpd: each of its back ends passes the server's own end-to-end tests, in the guest, over loopback."""
+"""phttpd: each of its back ends passes the server's own end-to-end tests, in the guest over loopback, some through eth0."""
+
+import os
+import signal
+import sys
+import time
 
 import t
+
+sys.path.append(os.path.join(t.TOP, "apps", "phttpd"))
+import selftest as own  # noqa: E402
+
+THROUGH_NIC = ("request_answer_and_pipeline", "single_bytes", "errors", "large_bodies", "ends_of_connections")
 
 
 def selftest(backend, *options, count=21):
@@ -34,6 +44,92 @@ def test_epoll():
 def test_uring():
     """The same over io_uring."""
     selftest("uring")
+
+
+class InGuest(own.Server):
+    """What those tests start, here: phttpd in the guest, reached through eth0."""
+
+    backend = None
+    more = ()
+
+    def __enter__(self):
+        self.process = t.guest().start("apps/phttpd/phttpd", "-b", self.backend, "-a", "0.0.0.0", "-p", 0,
+                                       *self.more, *self.options)
+        self.port = int(self.process.readline().rsplit(":", 1)[1])
+        return self
+
+    def __exit__(self, kind, value, trace):
+        try:
+            if kind:
+                return
+            self.process.signal(signal.SIGTERM)
+            t.eq(self.process.wait(), 0, "status of the server")
+            words = self.process.out.decode().split()[1:]
+            self.counters = {k: int(v) for k, v in zip(words[::2], words[1::2])}
+        finally:
+            self.process.kill()
+
+    def connect(self, receive_buffer=None):
+        return t.connect(port=self.port, seconds=20, rcvbuf=receive_buffer or 0)
+
+    def cpu_time(self):
+        """In hundredths of a second."""
+        fields = t.guest().sh("cat /proc/$(pgrep -x phttpd)/stat").rsplit(")", 1)[1].split()
+        return int(fields[11]) + int(fields[12])
+
+
+def through_nic(backend, *options):
+    """Its own tests; then, in a second without requests, it sleeps, or it does not."""
+    own.Server, InGuest.backend, InGuest.more = InGuest, backend, options
+    for name in THROUGH_NIC:
+        print(name, flush=True)
+        getattr(own, name)()
+    with InGuest() as server, server.connect() as s:
+        s.sendall(own.GET)
+        t.eq(own.Answers(s).next()[0], 200, "status")
+        for _ in range(5):      # the machine may be busy with other things
+            before = server.cpu_time()
+            time.sleep(1)
+            spent = server.cpu_time() - before
+            if (spent > 25) == ("--busy-poll" in options):
+                return
+    raise t.Failure("CPU time while idle: %d %%" % spent)
+
+
+# [short]
+def test_nic_paste():
+    """Requests of all kinds through eth0: slots of a stack port, the interface attached."""
+    through_nic("paste", "--interface", "eth0")
+
+
+# [short]
+def test_nic_epoll():
+    """The same over epoll."""
+    through_nic("epoll")
+
+
+# [short]
+def test_nic_uring():
+    """The same over io_uring."""
+    through_nic("uring")
+
+
+# [short]
+def test_busy_paste():
+    """Slots of a stack port, through eth0, without sleeping."""
+    through_nic("paste", "--interface", "eth0", "--busy-poll")
+
+
+# [short]
+def test_busy_epoll():
+    """The same over epoll."""
+    through_nic("epoll", "--busy-poll")
+
+
+# [short]
+def test_busy_uring():
+    """The same over io_uring."""
+    through_nic("uring", "--busy-poll")
 
 
 t.main()

@@ -113,6 +113,7 @@ def test_down_and_up():
             after = server.counters()
             t.eq(after["nics"], 1, "NICs")
             t.ge(after["nic_frames"], before["nic_frames"] + 1, "frames taken from the NIC")
+            t.ge(after["rx_in_place"] - before["rx_in_place"], 3 * flows.window, "bytes received in place")
 
 
 def test_attach_while_down():

@@ -52,6 +52,36 @@ def test_loopback_and_nic():
         ended(server)
 
 
+def scatter_gather(on):
+    t.guest().run("ethtool", "-K", "eth0", "sg", "on" if on else "off")
+    t.true("scatter-gather: " + ("on" if on else "off") in t.guest().run("ethtool", "-k", "eth0"), "eth0 does as told")
+
+
+# [short]
+def test_no_scatter_gather():
+    """
+    A NIC that takes a packet in one piece only (ethtool sg off): the echo is exact, of connections that were there and of new
+    ones. TCP refers to the buffers as ever (nothing more is copied there); the kernel copies behind it.
+    """
+    with t.Server() as server:
+        with t.Traffic([t.Flow(t.connect(address), 1, i) for i, address in enumerate((t.GUEST, t.GUEST6))]) as flows:
+            flows.moves()
+            try:
+                scatter_gather(False)
+                flows.moves()
+                before = server.counters()
+                t.exchange(3, t.MEGABYTE // 2, window=65536)
+                c = difference(server, before)
+                flows.moves()
+            finally:
+                scatter_gather(True)
+            flows.moves()
+        t.ge(c["tx_bytes"], t.MEGABYTE // 2 * 3, "bytes sent")
+        t.le(c["tx_copied"], c["tx_bytes"] // 10, "of these, copied on the way to TCP")
+        t.ge(c["direct_packets"], 100, "packets that went to the NIC in batches")
+        ended(server)
+
+
 # [short]
 def test_not_attached():
     """A NIC that is not attached: everything is copied, nothing missing; attached in the middle, it goes on in place."""
