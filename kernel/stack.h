@@ -167,7 +167,7 @@ struct file *pst_sock_file(struct pst_sock *ps, struct socket **sock);
 void pst_stack_send(struct pst_ring *ring);
 
 /* txq.c */
-int pst_txq_send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n);
+int pst_txq_send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n, bool more);
 bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e);
 void pst_txq_push_all(struct pst_ring *ring);
 void pst_txq_drop(struct pst_sock *ps);

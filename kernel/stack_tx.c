@@ -368,6 +368,28 @@ static void note_failure(struct pst_sock *ps, int sent)
 		ps->err = -sent;
 }
 
+/*
+ * Does the socket's stream go on in the slot after @i?  A guess, which spares a packet: should
+ * nothing come of that slot, TCP sends by itself, a moment later, what it held back.
+ */
+static __always_inline bool stream_goes_on(const struct pst_ring *ring, u32 i, u32 fd)
+{
+	const struct pst_kring *k = &ring->tx;
+	u32 next = pst_kring_next(k, i);
+	const struct netmap_slot *slot = &k->ring->slot[next];
+
+	return next != k->head && READ_ONCE(slot->fd) == fd &&
+	       READ_ONCE(slot->len) > READ_ONCE(slot->offset);
+}
+
+/* The same of slots that have been checked, for the one before @t. */
+static bool goes_on_in(const struct tx_chunk *c, const struct tx_slot *t,
+		       const struct pst_sock *ps)
+{
+	return t < c->t + c->n && t->ps == ps && t->e.buf != PST_BUF_NONE &&
+	       (t->fate == FATE_COPY || t->fate == FATE_SEND);
+}
+
 /* @n slots of one socket; only the last may shut. */
 static void send_run(struct tx_chunk *c, struct tx_slot *t, u32 n)
 {
@@ -383,7 +405,7 @@ static void send_run(struct tx_chunk *c, struct tx_slot *t, u32 n)
 	if (unlikely(pst_sock_dead(ps)))
 		sent = -EPIPE;
 	else if (likely(goes_first(ring, ps)))
-		sent = pst_txq_send(ps, e, n);
+		sent = pst_txq_send(ps, e, n, goes_on_in(c, t + n, ps));
 	if (unlikely(sent < 0 && sent != -EAGAIN))
 		note_failure(ps, sent);
 	conclude(ring, t, n, sent);
@@ -413,14 +435,14 @@ static void keep_rest(struct tx_chunk *c, struct tx_slot *t)
 
 /*
  * Has TCP copy bytes @offset to @len of @buf; how many it took, or an error if none: as
- * tcp_sendmsg(), and -EAGAIN when something goes before them.  Socket locked.
+ * tcp_sendmsg(), and -EAGAIN when something goes before them.  @more: they are not to leave
+ * before what follows, data or a FIN.  Socket locked.
  */
 static __always_inline int copy_to_tcp(struct pst_ring *ring, struct pst_sock *ps, u32 buf,
-				       u32 offset, u32 len, bool shut)
+				       u32 offset, u32 len, bool more)
 {
-	/* The FIN goes with the data. */
 	struct msghdr msg = {
-		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL | (shut ? MSG_MORE : 0),
+		.msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL | (more ? MSG_MORE : 0),
 	};
 	struct kvec kv = {
 		.iov_base = pst_buf_addr(ring->pool.bufs, buf) + offset,
@@ -449,7 +471,8 @@ static void send_copy(struct tx_chunk *c, struct tx_slot *t)
 	int sent;
 
 	lock_for_send(c->batch, ps->sk);
-	sent = copy_to_tcp(c->ring, ps, t->e.buf, t->e.offset, t->e.len, t->e.shut);
+	sent = copy_to_tcp(c->ring, ps, t->e.buf, t->e.offset, t->e.len,
+			   t->e.shut || goes_on_in(c, t + 1, ps));
 	if (likely(sent > 0))
 		t->e.offset += sent;
 	if (unlikely(sent < 0 && sent != -EAGAIN)) {
@@ -813,7 +836,8 @@ static bool send_small(struct pst_ring *ring, struct pst_batch *batch, u32 i)
 	}
 	lock_for_send(batch, ps->sk);
 	if (likely(!pst_sock_dead(ps) && !test_bit(PST_SOCK_CLOSING, &ps->flags)))
-		sent = copy_to_tcp(ring, ps, s.buf_idx, s.offset, s.len, false);
+		sent = copy_to_tcp(ring, ps, s.buf_idx, s.offset, s.len,
+				   stream_goes_on(ring, i, s.fd));
 	pst_sock_tell(ps);
 	release_sock(ps->sk);
 	pst_sock_put(ps);

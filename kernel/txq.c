@@ -47,7 +47,7 @@ void pst_txq_shut(struct sock *sk)
  * Sends @n entries, of which only the last may shut; the number of bytes taken, or an
  * error if none were.
  */
-int pst_txq_send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n)
+int pst_txq_send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n, bool more)
 {
 	struct pst_ring *ring = ps->ring;
 	struct bio_vec bv[PST_TX_CHUNK];
@@ -64,7 +64,7 @@ int pst_txq_send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n)
 		bytes += bv[i].bv_len;
 	}
 	if (n)
-		sent = pst_send_pages(ps->sk, bv, n, bytes, shut);
+		sent = pst_send_pages(ps->sk, bv, n, bytes, shut || more);
 	if (sent > 0) {
 		ring->c.tx_bytes += sent;
 		if (unlikely(!(ps->sk->sk_route_caps & NETIF_F_SG)))
@@ -182,7 +182,7 @@ static bool push_tcp(struct pst_sock *ps)
 
 	while (pst_txq_len(ps)) {
 		u32 n = txq_front(ps, e);
-		int sent = pst_txq_send(ps, e, n);
+		int sent = pst_txq_send(ps, e, n, false);
 
 		if (sent == -EAGAIN)
 			return false;
