@@ -15,9 +15,9 @@ PORT = 8080
 class Phttpd:
     """A running server with a store; counters are those of its last line, once it has ended in order."""
 
-    def __init__(self, backend, region, *options):
+    def __init__(self, backend, region, *options, program="apps/phttpd/phttpd"):
         attach = ["--interface", "eth0"] if backend == "paste" else []
-        self.process = t.Process(["apps/phttpd/phttpd", "--backend", backend, "--store", "btree", "--region", region,
+        self.process = t.Process([program, "--backend", backend, "--store", "btree", "--region", region,
                                   "--port", str(PORT), *attach, *options])
         t.true("listening" in self.process.readline(60), "first line")
 

@@ -3,6 +3,8 @@
 import contextlib
 import random
 import re
+import signal
+import time
 
 import kv
 import t
@@ -99,6 +101,70 @@ def test_killed_in_turn():
     """Each life with another back end: they have one store."""
     with region():
         killed("paste", "epoll", "uring")
+
+
+def ordered(backend, *kinds):
+    """
+    The server is stopped while requests collect on many connections, so that one round has to answer more than leaves at
+    once; tests/order watches it. kinds: of calls by which answers leave, each of which has to follow new writes at times.
+    """
+    def request(method, key, n):
+        return b"%s /%s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (method, key, n) + bytes(n)
+
+    with region():
+        server = kv.Phttpd(backend, REGION, program="tests/order/phttpd")
+        try:
+            socks = []
+            for turn in range(6):
+                server.process.signal(signal.SIGSTOP)
+                time.sleep(0.2 * t.SLOWER)
+                for i in range(96):
+                    if i >= len(socks):
+                        socks.append(t.connect(port=kv.PORT, seconds=30))
+                    key = b"%d" % i
+                    socks[i].sendall(request(b"PUT", key, 10) + request(b"POST", b"", 100) + request(b"PUT", key, 700) +
+                                     request(b"DELETE", key, 0))
+                    if i >= 64:     # in part after others have written
+                        time.sleep(0.001)
+                server.process.signal(signal.SIGCONT)
+                for s in socks:
+                    got = b""
+                    while got.count(b"HTTP/1.1 2") < 4 or not got.endswith(b"\r\n\r\n"):
+                        got += t.receive(s, 1) + s.recv(65536)
+                for s in socks[64:]:
+                    s.close()
+                del socks[64:]
+            for n in range(20):     # and alone, to leave with the end of the round
+                socks[n].sendall(request(b"PUT", b"alone", n))
+                t.true(b"HTTP/1.1 2" in socks[n].recv(65536), "answer")
+            server.stop()
+        finally:
+            server.kill()
+        said = re.search(r"^order: (.*)$", server.process.err.decode(), re.M)
+        t.true(said, "the witness says nothing")
+        counts = {key: int(n) for key, n in re.findall(r"(\w+) (\d+)", said[1])}
+        print(counts)
+        t.eq(counts["writes"], 6 * 96 * 4 + 20, "writes")
+        for kind in kinds:
+            t.ge(counts[kind], 1, "calls that let answers leave after new writes: " + kind)
+
+
+# [timeout=120]
+def test_order_epoll():
+    """No answer to a write leaves before its fence: epoll."""
+    ordered("epoll", "send")
+
+
+# [timeout=120]
+def test_order_uring():
+    """The same with io_uring, also when its queue is full in the middle of a round."""
+    ordered("uring", "wait", "submit")
+
+
+# [timeout=120]
+def test_order_paste():
+    """The same with the paste back end, also for what is handed over in the middle of a round."""
+    ordered("paste", "poll", "txsync")
 
 
 # [timeout=240]
