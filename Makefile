@@ -92,7 +92,7 @@ clean-user:
 	for d in lib $(PROGRAMS); do $(MAKE) -C $$d clean; done
 
 clean: clean-user
-	for d in tests/unit tests/abi tests/crash tests/order; do $(MAKE) -C $$d clean; done
+	for d in tests/unit tests/abi tests/crash tests/order tests/scale; do $(MAKE) -C $$d clean; done
 	rm -rf lab/out bench/out $(DEBS)
 
 .PHONY: all user guest module install install-user uninstall deb lint check test soak demo bench clean-user clean

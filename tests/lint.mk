@@ -2,7 +2,7 @@
 # One file at a time through a compiler or checker, for tests/lint: make -f tests/lint.mk gcc|clang|tidy.
 
 OUT	:= /build/checked
-SOURCES	:= $(shell grep -E '^(lib|apps|bench|tests/(kernel|abi|crash|order)|lab/init)[/.].*c$$|^tests/unit/(region_file|[a-z]*)_test.c$$' /build/sources)
+SOURCES	:= $(shell grep -E '^(lib|apps|bench|tests/(kernel|abi|crash|order|scale)|lab/init)[/.].*c$$|^tests/unit/(region_file|[a-z]*)_test.c$$' /build/sources)
 HEADERS	:= $(shell grep -E '^(lib|apps|include|tests)/.*h$$' /build/sources)
 WARN	:= -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes
 flags	 = -std=gnu11 $(if $(filter lab/%,$<),,-D_GNU_SOURCE) $(WARN) -Werror -O2 -Iinclude -Ilib -Iapps/phttpd \

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <paste_btree.h>
 #include <paste_region.h>
 #include <paste_wal.h>
@@ -193,6 +194,24 @@ static int check_tree(const struct paste_region *r, const char *path)
 	return e ? fail(path, "tree: ", why_not(e)) : 0;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static int check_all(const struct paste_region *r, const char *path)
+{
+	uint64_t begin = now_us();
+	int status = check_log(r, path) | check_tree(r, path);
+
+	if (!status)
+		printf("recovered   in %" PRIu64 " us\n", now_us() - begin);
+	return status;
+}
+
 static int look(const char *path, bool check)
 {
 	struct paste_region *r;
@@ -203,7 +222,7 @@ static int look(const char *path, bool check)
 	if (!check)
 		print_info(r);
 	else
-		status = check_log(r, path) | check_tree(r, path);
+		status = check_all(r, path);
 	paste_region_close(r);
 	return status;
 }

@@ -138,6 +138,7 @@ static void damage(uint64_t at, const char *part, const char *other)
 	says("damaged");
 	says(other);
 	assert_null(strstr(said, "Bad message"));
+	assert_null(strstr(said, "recovered"));
 	assert_int_equal(region("show"), 0);	/* it looks at the region, not at what is in there */
 	flip(at);
 	assert_int_equal(region("check"), 0);
@@ -160,6 +161,7 @@ static void whole(void **state)
 	assert_int_equal(region("check"), 0);
 	says("log         3 messages, 3 pieces, 30 bytes\n");
 	says("tree        100 entries in ");
+	says("recovered   in ");
 	assert_int_equal(region("check"), 0);	/* the first one has changed nothing */
 	says("log         3 messages, 3 pieces, 30 bytes\n");
 }
