@@ -17,7 +17,7 @@
 #include <paste_region.h>
 #include <paste_wal.h>
 
-#include "region.h"
+#include "../../apps/pastectl/region.h"
 
 #define MESSAGES	3
 
