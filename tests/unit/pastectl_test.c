@@ -33,7 +33,8 @@ static int region(const char *word)
 	FILE *to = tmpfile();
 	ssize_t n;
 
-	assert_non_null(to);
+	if (!to || saved[0] < 0 || saved[1] < 0)
+		abort();
 	snprintf(name, sizeof(name), "%s", word);
 	fflush(stdout);
 	dup2(fileno(to), 1);
