@@ -29,7 +29,7 @@ user:
 
 # What the lab's guest needs; `lab/build` makes it inside the lab's Debian tree.
 guest: user
-	for d in tests/kernel tests/fuzz; do [ ! -e $$d/Makefile ] || $(MAKE) -C $$d || exit; done
+	for d in tests/kernel tests/fuzz tests/order; do [ ! -e $$d/Makefile ] || $(MAKE) -C $$d || exit; done
 
 module:
 	$(MAKE) -C kernel KDIR=$(KDIR) modules
@@ -92,7 +92,7 @@ clean-user:
 	for d in lib $(PROGRAMS); do $(MAKE) -C $$d clean; done
 
 clean: clean-user
-	for d in tests/unit tests/abi tests/crash; do $(MAKE) -C $$d clean; done
+	for d in tests/unit tests/abi tests/crash tests/order tests/scale; do $(MAKE) -C $$d clean; done
 	rm -rf lab/out bench/out $(DEBS)
 
 .PHONY: all user guest module install install-user uninstall deb lint check test soak demo bench clean-user clean

@@ -10,11 +10,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <paste_btree.h>
 #include <paste_region.h>
 #include <paste_wal.h>
 
 #include "region.h"
+
+#define LOG_EMPTY	8192	/* where a log's records begin, */
+#define TREE_EMPTY	264	/* and a tree's content, behind the first leaf's link */
 
 static int fail(const char *path, const char *what, const char *why)
 {
@@ -103,6 +107,39 @@ static int count_message(const struct paste_wal_message *m, void *ctx)
 	return 0;
 }
 
+/* A sentence without final stop for what opening a log or tree returns. */
+static const char *why_not(int err)
+{
+	switch (-err) {
+	case EBADMSG:
+		return "damaged: what was durable is missing or changed; "
+		       "'pastectl region create --replace' begins anew";
+	case EMEDIUMTYPE:
+		return "neither new nor what it should be: it has lost its beginning, or another "
+		       "program has used it";
+	case EPROTONOSUPPORT:
+		return "of another version than this program's";
+	case EOVERFLOW:
+		return "made for another size than the region has for it";
+	case EINVAL:
+		return "the region has too little room for it";
+	default:
+		return strerror(-err);
+	}
+}
+
+/*
+ * Was there never anything? Formatting, which may have been interrupted, begins with the first
+ * word and leaves zeros from @empty on.
+ */
+static bool is_new(const char *area, size_t len, size_t empty)
+{
+	static const uint64_t zero;
+
+	return !memcmp(area, &zero, sizeof(zero)) && len > empty && !area[empty] &&
+	       !memcmp(area + empty, area + empty + 1, len - empty - 1);
+}
+
 /* A copy of an area, aligned as it is; NULL for want of memory. */
 static void *copy_of(const void *area, size_t len)
 {
@@ -126,10 +163,10 @@ static int check_log(const struct paste_region *r, const char *path)
 	e = copy ? paste_wal_open(copy, len, &bufs, 0, count_message, &found, &wal) : -ENOMEM;
 	paste_wal_close(wal);
 	free(copy);
-	if (e == -EMEDIUMTYPE)
+	if (e == -EMEDIUMTYPE && is_new(log, len, LOG_EMPTY))
 		puts("log         none");
 	else if (e)
-		return fail(path, "log: ", strerror(-e));
+		return fail(path, "log: ", why_not(e));
 	else
 		printf("log         %" PRIu64 " messages, %" PRIu64 " pieces, %" PRIu64 " bytes\n",
 		       found.messages, found.pieces, found.bytes);
@@ -144,8 +181,9 @@ static int check_tree(const struct paste_region *r, const char *path)
 	void *area = paste_region_tree(r, &len), *copy = copy_of(area, len);
 	int e = copy ? paste_btree_open(copy, len, &tree) : -ENOMEM;
 
-	if (e == -EMEDIUMTYPE) {
+	if (e == -EMEDIUMTYPE && is_new(area, len, TREE_EMPTY)) {
 		puts("tree        none");
+		e = 0;
 	} else if (!e) {
 		paste_btree_stats(tree, &stats);
 		printf("tree        %" PRIu64 " entries in %" PRIu64 " leaves, %" PRIu64 " free\n",
@@ -153,7 +191,25 @@ static int check_tree(const struct paste_region *r, const char *path)
 	}
 	paste_btree_close(tree);
 	free(copy);
-	return e && e != -EMEDIUMTYPE ? fail(path, "tree: ", strerror(-e)) : 0;
+	return e ? fail(path, "tree: ", why_not(e)) : 0;
+}
+
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
+}
+
+static int check_all(const struct paste_region *r, const char *path)
+{
+	uint64_t begin = now_us();
+	int status = check_log(r, path) | check_tree(r, path);
+
+	if (!status)
+		printf("recovered   in %" PRIu64 " us\n", now_us() - begin);
+	return status;
 }
 
 static int look(const char *path, bool check)
@@ -166,7 +222,7 @@ static int look(const char *path, bool check)
 	if (!check)
 		print_info(r);
 	else
-		status = check_log(r, path) | check_tree(r, path);
+		status = check_all(r, path);
 	paste_region_close(r);
 	return status;
 }

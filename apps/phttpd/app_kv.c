@@ -74,12 +74,20 @@ static int decode(struct app_kv *kv, const char *text, size_t len)
 	return 0;
 }
 
+/* A chunked body says not before its end how long it is. */
+static uint64_t longest_body(const struct http_conn *c)
+{
+	if (c->parser.flags & F_CHUNKED)
+		return c->http->cfg->max_body;
+	return c->parser.flags & F_CONTENT_LENGTH ? c->parser.content_length : 0;
+}
+
 static int begin_write(struct http_conn *c, enum kv_op op, enum store_kind kind)
 {
 	struct app_kv *kv = begin(c, op);
 
 	if (kv)
-		kv->write = store_begin(c->http->store, kind);
+		kv->write = store_begin(c->http->store, kind, longest_body(c));
 	return kv && kv->write ? 0 : 503;
 }
 

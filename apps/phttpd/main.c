@@ -429,6 +429,14 @@ static int open_memory(struct options *opt)
 	return err;
 }
 
+static uint64_t now_us(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
 static int open_store(struct options *opt)
 {
 	const struct store_config cfg = {
@@ -437,6 +445,7 @@ static int open_store(struct options *opt)
 	};
 	struct store_stats stats;
 	const char *part;
+	uint64_t begin;
 	int err;
 
 	if (!opt->http.store)
@@ -444,6 +453,7 @@ static int open_store(struct options *opt)
 	err = open_memory(opt);
 	if (err)
 		return err;
+	begin = now_us();
 	err = store_open(opt->memory, &cfg, &opt->store, &part);
 	if (err) {
 		fprintf(stderr, "phttpd: %s: %s: %s\n", opt->region ? opt->region : "plain memory",
@@ -452,8 +462,9 @@ static int open_store(struct options *opt)
 	}
 	store_stats(opt->store, &stats);
 	if (opt->region)
-		fprintf(stderr, "phttpd: %s: %" PRIu64 " values, %" PRIu64 " records in the log\n",
-			opt->region, stats.keys, stats.messages);
+		fprintf(stderr, "phttpd: %s: %" PRIu64 " values, %" PRIu64 " records in the log, "
+			"recovered in %" PRIu64 " us\n",
+			opt->region, stats.keys, stats.messages, now_us() - begin);
 	return 0;
 }
 

@@ -67,6 +67,13 @@ unsigned record_lines(uint32_t key_len, uint32_t pieces)
 	return (head_size(key_len, pieces) + SPACE_LINE - 1) / SPACE_LINE;
 }
 
+uint32_t record_bufs(uint32_t key_len, uint32_t pieces)
+{
+	uint32_t more = pieces - pieces_here(key_len, pieces);
+
+	return 1 + (more + PER_MORE - 1) / PER_MORE;
+}
+
 /* The CRC of @size bytes, with the 4 bytes at @hole as zeros. */
 static uint32_t crc_around(const char *p, size_t size, size_t hole)
 {

@@ -74,6 +74,9 @@ static inline uint32_t record_line(uint64_t ref)
 /* Lines that a record with such a key and so many pieces begins with. */
 unsigned record_lines(uint32_t key_len, uint32_t pieces);
 
+/* Buffers that record_write() takes, at most. */
+uint32_t record_bufs(uint32_t key_len, uint32_t pieces);
+
 /*
  * Write a record for @r, whose key lies anywhere, with @piece[r->pieces]; @r->more is not looked
  * at. What it takes is flushed, and durable after a fence. Returns its reference, or 0: no space.

@@ -581,7 +581,7 @@ def store_full():
 
 
 def records_in_log(server):
-    return int(re.search(r"(\d+) records in the log", server.said)[1])
+    return int(re.search(r"(\d+) records in the log, recovered in \d+ us$", server.said, re.M)[1])
 
 
 def store_log():

@@ -131,6 +131,14 @@ bool space_room(struct space *s, const struct space_piece *last, size_t len,
 	return true;
 }
 
+uint64_t space_bufs(const struct space *s, uint64_t len)
+{
+	uint32_t used = (s->fill_used + SPACE_LINE - 1) & -(uint32_t)SPACE_LINE;
+	uint32_t room = s->fill ? SPACE_BUF - used : 0;
+
+	return len > room ? (len - room + SPACE_BUF - 1) / SPACE_BUF : 0;
+}
+
 /*
  * Lines.
  */

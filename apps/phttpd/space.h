@@ -114,6 +114,9 @@ void space_drop(struct space *s, uint32_t buf);
 bool space_room(struct space *s, const struct space_piece *last, size_t len,
 		struct space_piece *p);
 
+/* Buffers that it takes to copy @len bytes in, at most. */
+uint64_t space_bufs(const struct space *s, uint64_t len);
+
 /*
  * @n free lines, one behind the other, in one buffer, with a count on it: the number of the first,
  * counted through the region, or 0. And back.

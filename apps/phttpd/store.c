@@ -58,6 +58,8 @@ struct store_write {
 	enum store_kind kind;
 	uint32_t crc;
 	uint32_t length;
+	uint64_t most;			/* bytes it may have in the end */
+	bool short_of_space;		/* what comes is copied, which takes least */
 	uint32_t n, room;
 	struct space_piece *piece;	/* each with a count on its buffer */
 	struct paste_wal_piece *wal;	/* for append, @room entries */
@@ -247,40 +249,70 @@ static void buf_freed(uint32_t buf, void *ctx)
 	space_drop(&st->space, buf);
 }
 
-/* Give up the oldest messages of a log that is a ring. */
+/* Give up the oldest messages of a log that is a ring: a part of it, or one that is longer. */
 static bool shorten_log(struct store *st)
 {
 	struct paste_wal_stats s;
-	uint64_t head;
+	uint64_t head, n;
 
 	if (!st->cfg.ring)
 		return false;
 	paste_wal_commit(st->log);
 	paste_wal_stats(st->log, &s);
 	head = s.head;
-	if (head == s.tail)
-		return false;
-	paste_wal_truncate(st->log, head + (s.tail - head - 1) / RING_SHARE, buf_freed, st);
-	paste_wal_stats(st->log, &s);
-	if (s.head == head)	/* the oldest one is longer than that */
-		paste_wal_truncate(st->log, s.tail - 1, buf_freed, st);
-	return true;
+	for (n = (s.tail - head - 1) / RING_SHARE; s.head == head && head != s.tail; n = 2 * n + 1) {
+		paste_wal_truncate(st->log, n < s.tail - head ? head + n : s.tail - 1, buf_freed,
+				   st);
+		paste_wal_stats(st->log, &s);
+	}
+	return s.head != head;
 }
 
-/* Something was missing: is it worth another try? */
+/* Something was missing: make what was replaced and deleted free. False: there is nothing. */
 static bool reclaim(struct store *st)
 {
 	if (!st->superseded.n && !st->removed.n)
-		return shorten_log(st);
+		return false;
 	commit(st);
 	if (st->removed.n)
 		commit(st);
 	return true;
 }
 
+static uint32_t available(const struct store *st)
+{
+	return st->space.limit > st->space.used ? st->space.limit - st->space.used : 0;
+}
+
+/* Would @n buffers become free if the log gave all its messages up? */
+static bool log_has(const struct store *st, uint64_t n)
+{
+	struct paste_wal_stats s;
+
+	paste_wal_stats(st->log, &s);
+	if (s.tail - s.head < n)
+		return false;
+	for (uint32_t buf = PASTE_REGION_FIRST_BUF; n && buf < st->space.num; buf++)
+		n -= st->in_log[buf] && st->space.refs[buf] == 1;
+	return !n;
+}
+
+/*
+ * Let a log that is a ring give up messages until @n buffers are available: none of them if all
+ * would not do, or if what is short is the owner's.
+ */
+static bool make_room(struct store *st, uint64_t n)
+{
+	if (!st->cfg.ring || available(st) >= n || !log_has(st, n - available(st)))
+		return false;
+	while (available(st) < n && shorten_log(st))
+		;
+	return available(st) >= n;
+}
+
 /* -------------------------------------------------------------------- writes */
 
-struct store_write *store_begin(struct store *st, enum store_kind kind)
+struct store_write *store_begin(struct store *st, enum store_kind kind, uint64_t most)
 {
 	struct store_write *w = st->idle;
 
@@ -297,6 +329,8 @@ struct store_write *store_begin(struct store *st, enum store_kind kind)
 	w->kind = kind;
 	w->crc = 0;
 	w->length = 0;
+	w->most = most;
+	w->short_of_space = false;
 	w->n = 0;
 	return w;
 }
@@ -360,19 +394,16 @@ static void account(struct store_write *w, const void *data, size_t len)
 	w->length += len;
 }
 
-static int keep(struct store_write *w, const void *data, const struct space_piece *p)
+/* Buffers for the rest of it, if that is copied, @len bytes at least, and for the record. */
+static uint64_t needed(const struct store_write *w, size_t len)
 {
-	struct space *s = &w->st->space;
+	uint64_t rest = w->most > w->length + len ? w->most - w->length : len;
+	uint64_t pieces, bufs = space_bufs(&w->st->space, rest);
 
-	while (!space_keep(s, p->buf)) {
-		if (!reclaim(w->st))
-			return -ENOSPC;
-	}
-	if (w->kind == STORE_VALUE)
-		paste_pm_flush(data, p->len);
-	account(w, data, p->len);
-	add_piece(w, p);
-	return 0;
+	pieces = w->n + bufs + 1;
+	if (w->kind == STORE_MESSAGE)
+		return pieces <= w->st->log_max ? bufs : UINT32_MAX;
+	return bufs + record_bufs(STORE_KEY_MAX, pieces);
 }
 
 static int copy(struct store_write *w, const char *data, size_t len)
@@ -386,7 +417,10 @@ static int copy(struct store_write *w, const char *data, size_t len)
 		if (err)
 			return err;
 		while (!space_room(s, last_piece(w), len, &p)) {
-			if (!reclaim(w->st))
+			if (reclaim(w->st))
+				continue;
+			w->short_of_space = true;
+			if (!make_room(w->st, needed(w, len)))
 				return -ENOSPC;
 		}
 		/* The log reads it again, for its CRC: it should still be in the cache then. */
@@ -403,6 +437,19 @@ static int copy(struct store_write *w, const char *data, size_t len)
 	return 0;
 }
 
+static int keep(struct store_write *w, const char *data, const struct space_piece *p)
+{
+	struct space *s = &w->st->space;
+
+	if (!space_keep(s, p->buf) && !(reclaim(w->st) && space_keep(s, p->buf)))
+		return copy(w, data, p->len);
+	if (w->kind == STORE_VALUE)
+		paste_pm_flush(data, p->len);
+	account(w, data, p->len);
+	add_piece(w, p);
+	return 0;
+}
+
 int store_add(struct store_write *w, const void *data, size_t len)
 {
 	struct space_piece p;
@@ -413,7 +460,8 @@ int store_add(struct store_write *w, const void *data, size_t len)
 	err = grow(w);
 	if (err)
 		return err;
-	if (space_locate(&w->st->space, data, len, &p) && (!w->n || len >= SMALL))
+	if (space_locate(&w->st->space, data, len, &p) && (!w->n || len >= SMALL) &&
+	    !w->short_of_space)
 		err = keep(w, data, &p);
 	else
 		err = copy(w, data, len);
@@ -434,7 +482,7 @@ int store_raise_bound(struct store *st)
 	return 0;
 }
 
-/* Write the record and its entry. */
+/* Write the record and its entry. -ENOBUFS: there is no space for the record. */
 static int insert(struct store *st, struct store_write *w, struct found *f)
 {
 	struct record r = {
@@ -456,7 +504,7 @@ static int insert(struct store *st, struct store_write *w, struct found *f)
 		return -ENOSPC;
 	ref = record_write(&st->space, &r, w->piece);
 	if (!ref)
-		return -ENOSPC;
+		return -ENOBUFS;
 	err = paste_btree_insert(st->tree, number, ref);
 	if (err)
 		record_free(&st->space, record_line(ref));
@@ -475,11 +523,15 @@ int store_put(struct store_write *w, const void *key, size_t len, bool *created)
 	find(st, key, len, &f);
 	if (!err)
 		err = insert(st, w, &f);
-	if (err == -ENOSPC && reclaim(st)) {
+	if ((err == -ENOSPC || err == -ENOBUFS) && reclaim(st)) {
 		find(st, key, len, &f);
 		err = insert(st, w, &f);
 	}
+	if (err == -ENOBUFS)
+		err = make_room(st, record_bufs(len, w->n)) ? insert(st, w, &f) : -ENOSPC;
 	if (err) {
+		if (err == -ENOBUFS)	/* the owner of the buffers has none */
+			err = -ENOSPC;
 		st->stats.full += err == -ENOSPC;
 		store_abort(w);
 		return err;
@@ -768,6 +820,7 @@ int store_open(struct paste_region *region, const struct store_config *cfg, stru
 	       const char **part)
 {
 	struct store *st = calloc(1, sizeof(*st));
+	struct paste_wal_stats log;
 	int err;
 
 	*part = "the store";
@@ -792,6 +845,8 @@ int store_open(struct paste_region *region, const struct store_config *cfg, stru
 	err = open_log(st, region);
 	if (err)
 		goto fail;
+	paste_wal_stats(st->log, &log);
+	st->log_max = log.slots;
 	*part = "its tree";
 	err = open_tree(st, region);
 	if (err)

@@ -40,7 +40,8 @@ struct store_value;
 
 struct store_config {
 	bool values;		/* store_put() and store_delete() will be used: make a tree */
-	bool ring;		/* a full log gives its oldest messages up */
+	bool ring;		/* a full log gives its oldest messages up; so it does when buffers are
+				 * short, if all that it has would suffice */
 	/* Of a key; NULL: SipHash. Another one only for tests: it belongs to the format. */
 	uint64_t (*hash)(const uint8_t secret[16], const void *key, size_t len);
 	uint32_t bound_step;	/* writes between two fences for the bound; 0: many */
@@ -75,8 +76,12 @@ enum store_kind {
 	STORE_MESSAGE
 };
 
-/* Begin a write. NULL: no memory. It ends with store_put(), store_append() or store_abort(). */
-struct store_write *store_begin(struct store *st, enum store_kind kind);
+/*
+ * Begin a write. NULL: no memory. It ends with store_put(), store_append() or store_abort().
+ * @most: bytes it may have. A log that is a ring gives nothing up for a write that would not find
+ * room even so.
+ */
+struct store_write *store_begin(struct store *st, enum store_kind kind, uint64_t most);
 
 /*
  * The next @len bytes of it; they may vanish afterwards unless they lie in the region.

@@ -31,6 +31,7 @@ struct store {
 	uint8_t secret[16];
 	struct paste_btree *tree;	/* NULL: none */
 	struct paste_wal *log;
+	uint64_t log_max;		/* pieces it has room for */
 	uint64_t seq;			/* of the last write */
 	uint64_t committed;		/* and of the last that is durable */
 	uint64_t bound;			/* seq does not exceed it */

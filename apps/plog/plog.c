@@ -38,11 +38,15 @@ static int answer[FDS], nanswer; /* connections to be answered after the commit 
 /* What the log names is kept, and written to @out unless that is NULL. */
 static int replay(const struct paste_wal_message *m, void *out)
 {
-	const struct paste_wal_piece *p = m->pieces;
+	for (uint32_t i = 0; i < m->n; i++) {
+		const struct paste_wal_piece *p = &m->pieces[i];
+		const char *at = (char *)paste_region_buf(region, p->buf) + p->offset;
 
-	paste_region_keep(region, p->buf);	/* another message may have it, too */
-	return !out || fwrite((char *)paste_region_buf(region, p->buf) + p->offset, 1, p->len,
-			      out) == p->len ? 0 : -EIO;
+		paste_region_keep(region, p->buf);	/* another message may have it, too */
+		if (out && fwrite(at, 1, p->len, out) != p->len)
+			return -EIO;
+	}
+	return 0;
 }
 
 static void recover(const char *path, FILE *out)

@@ -228,8 +228,9 @@ static void datagrams(bool large)
 		memcpy(sent, &i, sizeof(i));
 		t_must(send(peer, sent, size, 0) == (ssize_t)size);
 	}
-	port_sync(&p);
-	port_sync(&p);
+	/* a sync that finds housekeeping in the ring does nothing */
+	for (int i = 0; i < 100 && !port_stats(&p).counters.rx_full; i++)
+		port_sync(&p);
 	taken = (uint32_t)((port_stats(&p).counters.rx_copied + size - 1) / size);
 	t_le(1, port_stats(&p).counters.rx_full);
 	t_must(taken > 0 && taken < n);

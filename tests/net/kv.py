@@ -15,9 +15,9 @@ PORT = 8080
 class Phttpd:
     """A running server with a store; counters are those of its last line, once it has ended in order."""
 
-    def __init__(self, backend, region, *options):
+    def __init__(self, backend, region, *options, program="apps/phttpd/phttpd"):
         attach = ["--interface", "eth0"] if backend == "paste" else []
-        self.process = t.Process(["apps/phttpd/phttpd", "--backend", backend, "--store", "btree", "--region", region,
+        self.process = t.Process([program, "--backend", backend, "--store", "btree", "--region", region,
                                   "--port", str(PORT), *attach, *options])
         t.true("listening" in self.process.readline(60), "first line")
 
@@ -62,7 +62,7 @@ class Http:
 
 
 class Client:
-    """Changes keys of its own; knows what was acknowledged, and what was asked for last without an answer."""
+    """Changes keys of its own and logs numbered messages; knows what was acknowledged, and what was asked for last without an answer."""
 
     def __init__(self, number, seed, sizes):
         self.number = number
@@ -70,6 +70,8 @@ class Client:
         self.sizes = sizes
         self.model = {}
         self.pending = None     # key, and the value it may have instead
+        self.messages = []      # in the log, in this order
+        self.logging = None     # one that may follow
         self.acknowledged = 0
         self.failure = None
 
@@ -79,7 +81,18 @@ class Client:
     def ask(self, method, key, body=None):
         return self.http.ask(method, "/" + quote(key), body)
 
+    def log(self):
+        self.logging = b"%d %d %s" % (self.number, len(self.messages), self.random.randbytes(
+            min(self.random.choice(self.sizes), 5000) // 2).hex().encode())
+        t.eq(self.ask("POST", b"", self.logging + b"\n")[0], 200, "status")
+        self.messages.append(self.logging)
+        self.logging = None
+        self.acknowledged += 1
+
     def change(self):
+        if self.random.randrange(5) == 0:
+            self.log()
+            return
         key = b"%d/%d\xff" % (self.number, self.random.randrange(10))
         value = self.random.randbytes(self.random.choice(self.sizes)) if self.random.randrange(4) else None
         self.pending = key, value
@@ -119,6 +132,20 @@ class Client:
                 key, found and len(found), self.model.get(key) and len(self.model[key])))
         self.pending = None
         self.http.sock.close()
+
+
+def verify_log(clients, region):
+    """All messages of each client are there, in order, and nothing else but perhaps its last. No server has the region now."""
+    found = t.guest().run("apps/plog/plog", "--dump", region, timeout=60).encode().split(b"\n")
+    t.eq(found.pop(), b"", "after the last message")
+    for c in clients:
+        own = [line for line in found if line.startswith(b"%d " % c.number)]
+        if c.logging and own[-1:] == [c.logging]:
+            c.messages.append(c.logging)
+        c.logging = None
+        t.true(own == c.messages, "client %d: the log has %d messages instead of %d%s" % (
+            c.number, len(own), len(c.messages), ", or others" if len(own) == len(c.messages) else ""))
+    t.eq(len(found), sum(len(c.messages) for c in clients), "messages in the log")
 
 
 def load(clients, until):

@@ -61,6 +61,23 @@ def test_file():
         serves("/tmp/region/file")
 
 
+def opened_by_name(path):
+    """nmport_open() with the file in the name; nothing is to be supplied by the application."""
+    t.guest().run("tests/kernel/named", "stack:0@extmem:file=" + path, path)
+
+
+def test_by_name_file():
+    """A file on tmpfs that the name of the port says, which is refused when it is empty or not there."""
+    guest = t.guest()
+    with mounted("-t tmpfs none"):
+        guest.sh("truncate -s 64M /tmp/region/file; touch /tmp/region/empty")
+        opened_by_name("/tmp/region/file")
+        opened_by_name("/tmp/region/file")
+        for name in "empty", "missing":
+            status, _ = guest.status("tests/kernel/named", "stack:0@extmem:file=/tmp/region/" + name, "/tmp/region/file")
+            t.eq(status, 1, "status with a file that is " + name)
+
+
 def test_shrinking_file():
     """A file on tmpfs that gets a hole, and then loses everything, under a port and its NIC: the port keeps its pages."""
     guest = t.guest()
@@ -127,6 +144,13 @@ def test_device_dax():
     """Device-DAX of 4 KiB pages: NVMM into which the NIC writes."""
     t.guest().sh(DAX % "4k", timeout=60)
     serves("/dev/dax0.0")
+
+
+# [pmem=512M]
+def test_by_name_device_dax():
+    """A device-DAX device that the name of the port says."""
+    t.guest().sh(DAX % "4k", timeout=60)
+    opened_by_name("/dev/dax0.0")
 
 
 def copies(memory):

@@ -3,6 +3,8 @@
 import contextlib
 import random
 import re
+import signal
+import time
 
 import kv
 import t
@@ -19,7 +21,12 @@ def region(size="256M"):
         t.guest().run("rm", REGION)
 
 
-def killed(*backends, rounds=5, where=REGION, sizes=(0, 10, 100, 1000, 5000, 100000)):
+def reload():
+    t.wait_for(lambda: t.guest().status("rmmod", "paste")[0] == 0, "the module can be removed")
+    t.guest().run("insmod", "kernel/paste.ko")
+
+
+def killed(*backends, rounds=5, where=REGION, sizes=(0, 10, 100, 1000, 5000, 100000), between=lambda: None):
     clients = [kv.Client(i, 1, sizes) for i in range(8)]
     for turn in range(rounds):
         server = kv.Phttpd(backends[turn % len(backends)], where)
@@ -30,6 +37,9 @@ def killed(*backends, rounds=5, where=REGION, sizes=(0, 10, 100, 1000, 5000, 100
             kv.killed(clients, server.kill, 400 + 200 * turn)
         finally:
             server.kill()
+        between()
+        kv.verify_log(clients, where)
+    t.ge(sum(len(c.messages) for c in clients), 100, "messages logged")
     server = kv.Phttpd(backends[0], where)
     try:
         for c in clients:
@@ -40,12 +50,13 @@ def killed(*backends, rounds=5, where=REGION, sizes=(0, 10, 100, 1000, 5000, 100
 
 def in_place(*options, where=REGION):
     """Values of all sizes come and go; returns what was stored and copied."""
+    sizes = (1, 100, 1400, 1500, 4096, 65536, 1 << 20, 16 << 20)
     rng = random.Random(4)
     server = kv.Phttpd("paste", where, *options)
     try:
         c = kv.Client(0, 1, [0])
         c.connect()
-        for size in (1, 100, 1400, 1500, 4096, 65536, 1 << 20, 16 << 20):
+        for size in sizes:
             value = rng.randbytes(size)
             t.eq(c.ask("PUT", b"%d" % size, value)[0], 201, "status")
             t.same(c.ask("GET", b"%d" % size)[1], value, "value of %d bytes" % size)
@@ -54,6 +65,10 @@ def in_place(*options, where=REGION):
     finally:
         counters = server.stop()
     t.le(int(stats.get("rx_copied", 0)), int(stats["rx_in_place"]) // 20, "bytes the kernel copied")
+    if "--copy" not in options:
+        # Heads, and ends of values that are shorter than one; the rest leaves from where it lies.
+        t.le(int(stats.get("tx_copied", 0)), 600 * 2 * len(sizes), "bytes copied in order to send them")
+        t.ge(int(stats.get("tx_lent", 0)) * 4096, sum(size for size in sizes if size > 256), "bytes there may be in slots that lend")
     return counters
 
 
@@ -99,6 +114,70 @@ def test_killed_in_turn():
     """Each life with another back end: they have one store."""
     with region():
         killed("paste", "epoll", "uring")
+
+
+def ordered(backend, *kinds):
+    """
+    The server is stopped while requests collect on many connections, so that one round has to answer more than leaves at
+    once; tests/order watches it. kinds: of calls by which answers leave, each of which has to follow new writes at times.
+    """
+    def request(method, key, n):
+        return b"%s /%s HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % (method, key, n) + bytes(n)
+
+    with region():
+        server = kv.Phttpd(backend, REGION, program="tests/order/phttpd")
+        try:
+            socks = []
+            for turn in range(6):
+                server.process.signal(signal.SIGSTOP)
+                time.sleep(0.2 * t.SLOWER)
+                for i in range(96):
+                    if i >= len(socks):
+                        socks.append(t.connect(port=kv.PORT, seconds=30))
+                    key = b"%d" % i
+                    socks[i].sendall(request(b"PUT", key, 10) + request(b"POST", b"", 100) + request(b"PUT", key, 700) +
+                                     request(b"DELETE", key, 0))
+                    if i >= 64:     # in part after others have written
+                        time.sleep(0.001)
+                server.process.signal(signal.SIGCONT)
+                for s in socks:
+                    got = b""
+                    while got.count(b"HTTP/1.1 2") < 4 or not got.endswith(b"\r\n\r\n"):
+                        got += t.receive(s, 1) + s.recv(65536)
+                for s in socks[64:]:
+                    s.close()
+                del socks[64:]
+            for n in range(20):     # and alone, to leave with the end of the round
+                socks[n].sendall(request(b"PUT", b"alone", n))
+                t.true(b"HTTP/1.1 2" in socks[n].recv(65536), "answer")
+            server.stop()
+        finally:
+            server.kill()
+        said = re.search(r"^order: (.*)$", server.process.err.decode(), re.M)
+        t.true(said, "the witness says nothing")
+        counts = {key: int(n) for key, n in re.findall(r"(\w+) (\d+)", said[1])}
+        print(counts)
+        t.eq(counts["writes"], 6 * 96 * 4 + 20, "writes")
+        for kind in kinds:
+            t.ge(counts[kind], 1, "calls that let answers leave after new writes: " + kind)
+
+
+# [timeout=120]
+def test_order_epoll():
+    """No answer to a write leaves before its fence: epoll."""
+    ordered("epoll", "send")
+
+
+# [timeout=120]
+def test_order_uring():
+    """The same with io_uring, also when its queue is full in the middle of a round."""
+    ordered("uring", "wait", "submit")
+
+
+# [timeout=120]
+def test_order_paste():
+    """The same with the paste back end, also for what is handed over in the middle of a round."""
+    ordered("paste", "poll", "txsync")
 
 
 # [timeout=240]
@@ -148,10 +227,8 @@ def test_device_dax():
         """, timeout=60)
     c = in_place(where="/dev/dax0.0")
     t.le(c["copied"], c["stored"] // 100, "bytes copied")
-    t.wait_for(lambda: guest.status("rmmod", "paste")[0] == 0, "the module can be removed")
-    guest.run("insmod", "kernel/paste.ko")
     guest.sh("apps/pastectl/pastectl region create /dev/dax0.0 --replace", timeout=60)
-    killed("paste", rounds=3, where="/dev/dax0.0")
+    killed("paste", rounds=3, where="/dev/dax0.0", between=reload)
 
 
 t.main()

@@ -216,7 +216,7 @@ static void add_scattered(struct store_write *w, const char *data, size_t len)
 /* Make a value, or another one for a key that is there. */
 static void put(struct store *st, struct key *k, bool huge)
 {
-	struct store_write *w = store_begin(st, STORE_VALUE);
+	struct store_write *w = store_begin(st, STORE_VALUE, 0);
 	bool created;
 	size_t i;
 
@@ -233,7 +233,7 @@ static void put(struct store *st, struct key *k, bool huge)
 static void append(struct store *st)
 {
 	static char text[6000];
-	struct store_write *w = store_begin(st, STORE_MESSAGE);
+	struct store_write *w = store_begin(st, STORE_MESSAGE, 0);
 	size_t i, len = rnd(4) ? rnd(200) : rnd(sizeof(text));
 
 	for (i = 0; i < len; i++)
@@ -686,7 +686,7 @@ static void use(struct store *st)
 		size_t len = list[i].len;
 
 		memcpy(key, list[i].key, len);
-		w = store_begin(st, STORE_VALUE);
+		w = store_begin(st, STORE_VALUE, 0);
 		if (!store_add(w, text, sizeof(text)))
 			store_put(w, key, len, &created);
 		else
@@ -697,7 +697,7 @@ static void use(struct store *st)
 		n = store_list(st, "", 0, &list);
 	}
 	free(list);
-	w = store_begin(st, STORE_MESSAGE);
+	w = store_begin(st, STORE_MESSAGE, 0);
 	if (!store_add(w, text, sizeof(text)))
 		store_append(w);
 	else

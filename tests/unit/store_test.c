@@ -175,7 +175,7 @@ static int teardown(void **state)
 
 static int put(const char *key, const void *value, size_t len)
 {
-	struct store_write *w = store_begin(st, STORE_VALUE);
+	struct store_write *w = store_begin(st, STORE_VALUE, 0);
 	bool created;
 	int err = len ? store_add(w, value, len) : 0;
 
@@ -392,7 +392,7 @@ static void in_place(void **state)
 /* A value that comes in drops: one buffer for many of them. */
 static void drops(void **state)
 {
-	struct store_write *w = store_begin(st, STORE_VALUE);
+	struct store_write *w = store_begin(st, STORE_VALUE, 0);
 	bool created;
 
 	(void)state;
@@ -412,7 +412,7 @@ static void drops(void **state)
 /* More pieces than a record has room for. */
 static void many_pieces(void **state)
 {
-	struct store_write *w = store_begin(st, STORE_VALUE);
+	struct store_write *w = store_begin(st, STORE_VALUE, 0);
 	char key[STORE_KEY_MAX], *half[2] = { arrive(4096), NULL };
 	struct store_value *v;
 	struct space_piece p;
@@ -501,7 +501,7 @@ static void full(void **state)
 
 static int append(size_t len)
 {
-	struct store_write *w = store_begin(st, STORE_MESSAGE);
+	struct store_write *w = store_begin(st, STORE_MESSAGE, 0);
 	int err = len ? store_add(w, arrive(len), len) : 0;
 
 	if (!err)
@@ -542,7 +542,7 @@ static void log_and_ring(void **state)
 	assert_in_range(used, 1, 10);
 	/* And so may the log be for one message. */
 	for (int i = 0; i < 3; i++) {
-		struct store_write *w = store_begin(st, STORE_MESSAGE);
+		struct store_write *w = store_begin(st, STORE_MESSAGE, 0);
 
 		for (int k = 0; k < 64; k++)
 			assert_int_equal(store_add(w, arrive(3000), 3000), 0);
@@ -550,9 +550,173 @@ static void log_and_ring(void **state)
 	}
 }
 
+static uint64_t messages(void)
+{
+	struct store_stats s;
+
+	store_stats(st, &s);
+	return s.messages;
+}
+
+/* @len bytes in all, in packets or elsewhere, announced or known not to be more than @most. */
+static int write_long(enum store_kind kind, size_t len, uint64_t most, bool in_place)
+{
+	static char elsewhere[1400];
+	struct store_write *w = store_begin(st, kind, most);
+	bool created;
+	int err = 0;
+
+	for (size_t at = 0; at < len && !err; at += sizeof(elsewhere)) {
+		size_t n = len - at < sizeof(elsewhere) ? len - at : sizeof(elsewhere);
+
+		if (in_place)
+			packet = 0;	/* each in a buffer of its own */
+		err = store_add(w, in_place ? arrive(n) : elsewhere, n);
+	}
+	if (err)
+		store_abort(w);
+	else
+		err = kind == STORE_VALUE ? store_put(w, "long", 4, &created) : store_append(w);
+	return err;
+}
+
+/* A ring of 40 messages in 40 buffers, and 20 more that may be used. */
+static void fill_ring(void)
+{
+	store_close(st);
+	cfg.ring = true;
+	assert_int_equal(open_store(), 0);
+	store_space(st)->limit = 60;
+	for (int i = 0; i < 40; i++)
+		assert_int_equal(append(4000), 0);
+	store_commit(st);
+	assert_int_equal(store_space(st)->used, 40);
+}
+
+/* A ring gives nothing up for what would be refused all the same. */
+static void ring_keeps(void **state)
+{
+	static const struct { size_t len; uint64_t most; } long_one[] = {
+		{ 500000, 500000 },	/* comes in full */
+		{ 100000, 500000 },	/* comes in part */
+		{ 250000, 250000 },	/* by a little */
+		{ 100000, 1ull << 40 },	/* may become anything */
+	};
+
+	(void)state;
+	fill_ring();
+	for (size_t i = 0; i < 4; i++) {
+		for (int how = 0; how < 4; how++) {
+			assert_int_equal(write_long(how & 1 ? STORE_VALUE : STORE_MESSAGE,
+						    long_one[i].len, long_one[i].most, how & 2),
+					 -ENOSPC);
+			assert_int_equal(messages(), 40);
+			assert_in_range(store_space(st)->used, 40, 41);	/* one to be filled */
+		}
+	}
+	/* More pieces than the log has records for, whether there are buffers enough or not. */
+	store_space(st)->limit = 100;
+	assert_int_equal(write_long(STORE_MESSAGE, 110000, 110000, true), -ENOSPC);
+	assert_int_equal(messages(), 40);
+	store_space(st)->limit = BUFS;
+	assert_int_equal(write_long(STORE_MESSAGE, 70 * 1400, 70 * 1400, true), -EMSGSIZE);
+	store_space(st)->limit = 60;
+	assert_int_equal(messages(), 40);
+	reopen();
+	assert_int_equal(messages(), 40);
+}
+
+/* And what fits when it does, fits. */
+static void ring_makes_room(void **state)
+{
+	(void)state;
+	for (int how = 0; how < 4; how++) {
+		fill_ring();
+		/* 30 buffers if copied, of which 20 are there */
+		assert_int_equal(write_long(how & 1 ? STORE_VALUE : STORE_MESSAGE, 120000, 120000,
+					    how & 2), 0);
+		assert_in_range(store_space(st)->used, 40, 60);
+		if (how & 1) {
+			struct store_value *v;
+
+			assert_in_range(messages(), 8, 30);
+			assert_int_equal(store_get(st, "long", 4, &v), 0);
+			assert_int_equal(store_length(v), 120000);
+			store_done(v);
+			assert_int_equal(delete("long"), 0);
+		}
+		teardown(state);
+		setup(state);
+	}
+}
+
+/* A value whose record takes three buffers, while none is available. */
+static int put_in_pieces(void)
+{
+	struct store_write *w = store_begin(st, STORE_VALUE, 0);
+	bool created;
+	char *at;
+
+	packet = 0;
+	at = arrive(4096);
+	for (int i = 0; i < 1400; i++)
+		assert_int_equal(store_add(w, at + i * 7 % 3800, 256), 0);
+	store_space(st)->limit = store_space(st)->used;
+	return store_put(w, "in pieces", 9, &created);
+}
+
+static void ring_and_records(void **state)
+{
+	(void)state;
+	fill_ring();
+	assert_int_equal(put_in_pieces(), 0);
+	assert_in_range(messages(), 30, 36);
+	teardown(state);
+	setup(state);
+	store_close(st);
+	cfg.ring = true;
+	assert_int_equal(open_store(), 0);
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(append(4000), 0);
+	assert_int_equal(put_in_pieces(), -ENOSPC);
+	assert_int_equal(messages(), 2);
+}
+
+/* It is the tree that has no space: the log's messages are of no use to it. */
+static void ring_and_tree(void **state)
+{
+	char key[16];
+	int n = 0, err;
+
+	(void)state;
+	fill_ring();
+	store_space(st)->limit = BUFS;
+	do {
+		sprintf(key, "%d", n++);
+		err = put_text(key, "value");
+	} while (err == 1);
+	assert_int_equal(err, -ENOSPC);
+	assert_in_range(n, 1000, 8000);
+	assert_int_equal(messages(), 40);
+}
+
+/* A message of many pieces is given up alone. */
+static void ring_with_long_messages(void **state)
+{
+	(void)state;
+	store_close(st);
+	cfg.ring = true;
+	assert_int_equal(open_store(), 0);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(write_long(STORE_MESSAGE, 20 * 1400, 20 * 1400, true), 0);
+	assert_int_equal(messages(), 60);
+	assert_int_equal(write_long(STORE_MESSAGE, 20 * 1400, 20 * 1400, true), 0);
+	assert_int_equal(messages(), 60);
+}
+
 static void write_abandoned(void **state)
 {
-	struct store_write *w = store_begin(st, STORE_VALUE);
+	struct store_write *w = store_begin(st, STORE_VALUE, 0);
 
 	(void)state;
 	assert_int_equal(store_add(w, arrive(3000), 3000), 0);
@@ -647,7 +811,7 @@ static void no_memory(void **state)
 		int err = -ENOMEM;
 
 		fail_alloc = n;
-		w = store_begin(st, STORE_VALUE);
+		w = store_begin(st, STORE_VALUE, 0);
 		if (w) {
 			err = store_add(w, "new", 3);
 			if (err)
@@ -688,7 +852,7 @@ static void against_a_model(void **state)
 
 		sprintf(key, "%.*s%d", i, "------------------------------", i);
 		if (what < 45) {
-			struct store_write *w = store_begin(st, STORE_VALUE);
+			struct store_write *w = store_begin(st, STORE_VALUE, 0);
 			size_t at = 0;
 			bool created;
 
@@ -768,6 +932,11 @@ int main(void)
 		TEST(readers),
 		TEST(full),
 		TEST(log_and_ring),
+		TEST(ring_keeps),
+		TEST(ring_makes_room),
+		TEST(ring_and_records),
+		TEST(ring_and_tree),
+		TEST(ring_with_long_messages),
 		TEST(write_abandoned),
 		TEST(modes),
 		TEST(damage),
