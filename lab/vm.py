@@ -32,7 +32,7 @@ COMMAND_LINE = ("console=ttyS0 nokaslr loglevel=4 panic=-1 oops=panic softlockup
 NIC = "virtio-net-pci,iommu_platform=on,disable-legacy=on,guest_tso4=off,guest_tso6=off,guest_ufo=off,guest_ecn=off"
 # The checked kernel (lab/checked) does everything so many times slower, and its checks need memory of their own.
 DEBUG_SLOWER = 5
-DEBUG_COMMAND_LINE = "watchdog_thresh=60 sysctl.kernel.hung_task_timeout_secs=300"
+DEBUG_COMMAND_LINE = "watchdog_thresh=60 sysctl.kernel.hung_task_timeout_secs=300 sysctl.kernel.lock_stat=0"
 DEBUG_MEMORY = "2G"
 MEMORY = "1G"
 # A report of the kernel after boot makes a run fail, whatever its command says. Those of lockdep and RCU begin with WARNING.

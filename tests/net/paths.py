@@ -344,6 +344,47 @@ def spread(by_queue):
     return state
 
 
+MODULE_LOCKS = ("&ring->lock", "&bufs->lock", "&port->mutex")
+
+
+def lock_statistics(text):
+    """Of /proc/lock_stat: class -> (contentions, acquisitions), readers and writers together."""
+    found = {}
+    for line in text.splitlines():
+        name, _, numbers = line.rpartition(":")
+        numbers = numbers.split()
+        if len(numbers) == 12:
+            name = name.strip().removesuffix("-R").removesuffix("-W")
+            contentions, acquisitions = found.get(name, (0, 0))
+            found[name] = contentions + int(numbers[1]), acquisitions + int(numbers[7])
+    return found
+
+
+# [debug checked cpus=2 queues=2 timeout=120]
+def test_no_contention():
+    """Two threads with a ring and a queue each serve thousands of requests and hardly ever wait for a lock of the module."""
+    transmit_queues("rxqs")
+    server = t.guest().start("apps/phttpd/phttpd", "--backend", "paste", "--interface", "eth0", "--port", 8080, "--threads", 2)
+    try:
+        load = ["wrk", "-t1", "-c32", "-d%d" % (2 * t.SLOWER), "http://%s:8080/" % t.GUEST]
+        t.wait_for(lambda: t.run_program(["curl", "-s", "--retry", 20, "--retry-connrefused", load[-1]]), "an answer", 60)
+        t.run_program(load)     # connections, tables and caches of their size
+        t.guest().sh("echo 1 > /proc/sys/kernel/lock_stat; echo 0 > /proc/lock_stat")
+        output = t.run_program(load)
+        text = t.guest().sh("echo 0 > /proc/sys/kernel/lock_stat; cat /proc/lock_stat")
+    finally:
+        server.kill()
+        transmit_queues("cpus")
+    locks = lock_statistics(text)
+    for name, (contentions, acquisitions) in sorted(locks.items(), key=lambda item: -item[1][0])[:15]:
+        print("%-50s %8d of %9d" % (name, contentions, acquisitions))
+    print(output)
+    for name in MODULE_LOCKS:
+        contentions, acquisitions = locks.get(name, (0, 0))
+        t.le(contentions, acquisitions // 1000, "of %d times, those %s was waited for" % (acquisitions, name))
+    t.ge(locks["&ring->lock"][1], 1000, "times a ring was locked")
+
+
 # [short cpus=2 queues=2]
 def test_by_queue():
     """Connections registered by queue get the ring of the queue they arrive on, and hardly a packet comes by another ring."""
