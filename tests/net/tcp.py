@@ -296,6 +296,89 @@ def server_ends_first(c):
     c.silence(0.3)
 
 
+def fin_with_the_handshake(c):
+    """The handshake's ACK may carry FIN: the application gets a connection whose stream has ended, and may write."""
+    c.send("S", options=[mss()])
+    c.expect("SA", ack=1)
+    c.send("FA")
+    c.expect("A", ack=2)
+    c.app("accept")
+    c.app("end", "eos")
+    c.app("write 100")
+    c.gather(100)
+    c.app("close")
+    c.expect("FA", ack=2)
+    c.send("A")
+    c.send("A")                                     # nobody is there any more
+    c.expect("R")
+
+
+def bytes_and_fin_with_the_handshake(c):
+    """The same with bytes in front of the FIN."""
+    c.send("S", options=[mss()])
+    c.expect("SA", ack=1)
+    c.send("FPA", b"all of it")
+    c.expect("A", ack=11)
+    c.app("accept")
+    t.eq(c.app_reads(9), b"all of it", "bytes of the application")
+    c.app("end", "eos")
+    c.app("close")
+    c.expect("FA", ack=11)
+    c.send("A")
+    c.silence(0.5)
+
+
+def fin_acknowledges_fin(c):
+    """
+    A FIN that acknowledges ours (FIN_WAIT_1) is acknowledged, and again when it is repeated (TIME_WAIT); both ends are over.
+    """
+    c.open()
+    c.app("shut")
+    c.expect("FA", seq=1)
+    c.send("FA")
+    c.expect("A", ack=2, seq=2)
+    t.true(c.app("end", None) in ("eos", "over"), "the application learns of the end")
+    c.send("FA", seq=1)
+    c.expect("A", ack=2, seq=2)
+    c.silence(0.3)
+
+
+def fin_repeated(c):
+    """A FIN that comes again is acknowledged again, and ends nothing (CLOSE_WAIT); so behind our own (LAST_ACK)."""
+    c.open()
+    c.send("FA")
+    c.expect("A", ack=2)
+    c.app("end", "eos")
+    for _ in range(2):
+        c.send("FA", seq=1)
+        c.expect("A", ack=2, seq=1)
+    c.app("write 100")
+    c.gather(100)
+    c.app("close")
+    c.expect("FA", seq=101, ack=2)
+    c.send("FA", seq=1, ack=101)
+    c.expect("A", ack=2, seq=102)
+    c.send("A")
+    c.send("A")
+    c.expect("R")
+
+
+def fin_repeated_in_closing(c):
+    """FINs that cross, and the peer's again before it acknowledges ours: it is acknowledged again; then as ever (TIME_WAIT)."""
+    c.open()
+    c.app("shut")
+    c.expect("FA", seq=1)
+    c.send("FA", ack=1)
+    c.expect("A", ack=2, seq=2)
+    c.send("FA", seq=1, ack=1)
+    c.expect("A", ack=2, seq=2)
+    c.send("A")
+    c.drain(0.2)
+    c.send("FA", seq=1)
+    c.expect("A", ack=2, seq=2)
+    c.silence(0.5)
+
+
 def simultaneous_close(c):
     """FINs that cross: each is acknowledged, and that is all."""
     c.open()
@@ -342,6 +425,13 @@ def test_ends():
     each_way(peer_ends_first, server_ends_first, simultaneous_close, data_after_close, close_behind_data)
 
 
+# [nics=3 timeout=120]
+def test_fins():
+    """FIN with the handshake's last segment, with the acknowledgement of ours, and once more in each state."""
+    each_way(fin_with_the_handshake, bytes_and_fin_with_the_handshake, fin_acknowledges_fin, fin_repeated,
+             fin_repeated_in_closing)
+
+
 def reset(c):
     """RST ends the connection at once; the application learns ECONNRESET; a second segment is answered by RST."""
     c.open()
@@ -375,6 +465,103 @@ def reset_in_close_wait(c):
     c.expect("R")
 
 
+def reset_in_syn_recv(c):
+    """RST instead of the handshake's ACK (SYN_RECV): there is no connection, also not with a late ACK; the next one is as ever."""
+    c.send("S", options=[mss()])
+    c.expect("SA", ack=1)
+    c.send("R")
+    c.send("A")
+    c.expect("R")
+    c.again()
+    c.open()
+    c.send("PA", b"new")
+    t.eq(c.app_reads(3), b"new", "bytes of the application")
+
+
+def reset_in_fin_wait_1(c):
+    """RST before our FIN was acknowledged (FIN_WAIT_1) ends the connection."""
+    c.open()
+    c.app("shut")
+    c.expect("FA")
+    c.send("R", seq=1)
+    c.app("end", "ECONNRESET")
+    c.send("A")
+    c.expect("R")
+    c.silence(0.5)                                  # nor does the FIN come again
+
+
+def reset_in_closing(c):
+    """RST after FINs that crossed (CLOSING): nothing comes any more."""
+    c.open()
+    c.app("shut")
+    c.expect("FA", seq=1)
+    c.send("FA", ack=1)
+    c.expect("A", ack=2, seq=2)
+    c.send("R")
+    t.true(c.app("end", None) in ("eos", "over", "ECONNRESET"), "the application learns of the end")
+    c.send("A")
+    c.expect("R")
+    c.silence(0.5)
+
+
+def reset_in_last_ack(c):
+    """RST instead of the last ACK (LAST_ACK): nothing comes any more; whether the application still holds the socket or not."""
+    c.open()
+    c.send("FA")
+    c.expect("A", ack=2)
+    c.app("end", "eos")
+    c.app("shut")
+    c.expect("FA", seq=1, ack=2)
+    c.send("R")
+    t.true(c.app("end", None) in ("eos", "over", "ECONNRESET", "EPIPE"), "the application learns of the end")
+    c.send("A")
+    c.expect("R")
+    c.silence(0.5)
+
+
+def reset_in_last_ack_closed(c):
+    """The same when the application has closed."""
+    c.open()
+    c.send("FA")
+    c.expect("A", ack=2)
+    c.app("close")
+    c.expect("FA", seq=1, ack=2)
+    c.send("R")
+    c.send("A")
+    c.expect("R")
+    c.silence(0.5)
+
+
+def into_time_wait(c):
+    c.open()
+    c.app("shut")
+    c.expect("FA", seq=1)
+    c.send("A")
+    c.send("FA")
+    c.expect("A", ack=2, seq=2)
+
+
+def reset_in_time_wait(c):
+    """RST with the next number, and no other, ends TIME_WAIT (tcp_rfc1337=0): the peer's FIN is answered by RST then."""
+    into_time_wait(c)
+    c.send("R", seq=1000)
+    c.drain(0.2)
+    c.send("FA", seq=1)
+    c.expect("A", ack=2, seq=2)
+    c.send("R")
+    c.send("FA", seq=1)
+    c.expect("R")
+
+
+def reset_in_time_wait_ignored(c):
+    """With tcp_rfc1337=1 RST does not end TIME_WAIT: the peer's FIN is acknowledged as before."""
+    into_time_wait(c)
+    c.send("R")
+    c.drain(0.2)
+    c.send("FA", seq=1)
+    c.expect("A", ack=2, seq=2)
+
+
 def blind_attacks(c):
     """
     RST and SYN that do not hit the next number do no harm: within the window they are challenged by an ACK, outside it RST is
@@ -394,7 +581,18 @@ def blind_attacks(c):
 # [nics=3 timeout=120]
 def test_resets():
     """Resets in all states, and attempts at them."""
-    each_way(reset, reset_in_fin_wait, reset_in_close_wait, blind_attacks)
+    each_way(reset_in_syn_recv, reset, reset_in_fin_wait_1, reset_in_fin_wait, reset_in_close_wait, reset_in_closing,
+             reset_in_last_ack, reset_in_last_ack_closed, reset_in_time_wait, blind_attacks)
+
+
+# [nics=3 timeout=120]
+def test_time_wait_kept():
+    """TIME_WAIT is not cut short by RST where the host is told so (RFC 1337)."""
+    t.guest().run("sysctl", "-qw", "net.ipv4.tcp_rfc1337=1")
+    try:
+        each_way(reset_in_time_wait_ignored)
+    finally:
+        t.guest().run("sysctl", "-qw", "net.ipv4.tcp_rfc1337=0")
 
 
 # [nics=3 timeout=120]
@@ -402,7 +600,8 @@ def test_ipv6():
     """Over IPv6: handshake, acknowledgements, windows, order, losses, ends, resets."""
     each_way(syn_options, syn_all_options, bytes_before_the_application, ack_rides_on_the_reply, delayed_ack,
              window_closes_and_reopens, retransmission, fast_retransmission, out_of_order, peer_ends_first,
-             server_ends_first, simultaneous_close, reset, blind_attacks, family=6)
+             server_ends_first, simultaneous_close, fin_with_the_handshake, fin_repeated, reset, reset_in_syn_recv,
+             reset_in_time_wait, blind_attacks, family=6)
 
 
 def active_open(c):
