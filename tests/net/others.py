@@ -403,6 +403,93 @@ def test_redirected():
             guest.status("nft", "delete", "table", "inet", "test")
 
 
+def test_udp_dropped():
+    """Datagrams that a netfilter rule drops are not received, others are; they are counted."""
+    guest = t.guest()
+    with t.datagram_server() as server:
+        s, other = t.datagram_socket(), t.datagram_socket()
+        t.datagram_echoed(s, b"first")
+        try:
+            guest.sh("""
+                nft add table inet test
+                nft 'add chain inet test in { type filter hook input priority 0; }'
+                nft add rule inet test in udp dport 7 counter
+                nft add rule inet test in udp dport 7 udp sport %d counter drop""" % s.getsockname()[1])
+            before = server.counters()
+            for i in range(10):
+                s.send(b"dropped %d" % i * 20)
+                t.datagram_echoed(other, b"%d" % i * 1000)
+            c = server.counters()
+            t.eq(c["rx_in_place"] + c["rx_copied"] - before["rx_in_place"] - before["rx_copied"], 10000, "bytes received")
+            t.ge(c["rx_in_place"] - before["rx_in_place"], 9000, "bytes in place in spite of the rules")
+            t.eq(packets("nft list table inet test"), [20, 10], "packets counted, dropped")
+        finally:
+            guest.sh("nft delete table inet test")
+        t.datagram_echoed(s, b"as before")
+
+
+# [short]
+def test_udp_captured():
+    """tcpdump sees datagrams in both directions, byte for byte; each is received once, afterwards in place."""
+    guest = t.guest()
+    rnd = random.Random(11)
+    with t.datagram_server() as server:
+        s = t.datagram_socket()
+        t.datagram_echoed(s, b"first")
+        dump = guest.start("tcpdump", "-i", "eth0", "-n", "-s", "0", "-w", "/tmp/dump", "-U", "--immediate-mode", "udp port 7")
+        t.wait_for(lambda: guest.status("test", "-s", "/tmp/dump")[0] == 0, "tcpdump runs")
+        before = server.counters()
+        sent = [rnd.randbytes(n) for n in (1400, 20, 1000, 1472, 300)]
+        for data in sent:
+            t.datagram_echoed(s, data)
+        c = server.counters()
+        t.eq(c["rx_copied"] - before["rx_copied"] + c["rx_in_place"] - before["rx_in_place"], sum(map(len, sent)),
+             "bytes received while captured")
+        time.sleep(0.3)
+        dump.signal(signal.SIGINT)
+        dump.wait()
+        seen = guest.sh("""
+            python3 -c '
+import sys
+d = open("/tmp/dump", "rb").read()
+print(*(d.count(bytes.fromhex(x)) for x in sys.argv[1:]))' %s""" % " ".join(data.hex() for data in sent))
+        t.eq(seen.split(), ["2"] * len(sent), "how often each datagram was captured")
+        before = server.counters()
+        t.datagram_echoed(s, sent[0])
+        t.eq(server.counters()["rx_in_place"] - before["rx_in_place"], len(sent[0]), "bytes in place afterwards")
+
+
+def udp_queue():
+    """What waits in the socket for the application, as ss has it."""
+    return int(t.guest().run("ss", "-Hunl", "sport = :7").split()[1])
+
+
+# [short]
+def test_udp_ss():
+    """ss shows a registered datagram socket, its process, and what waits while that is stopped; all of it comes then."""
+    guest = t.guest()
+    with t.datagram_server() as server:
+        s = t.datagram_socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * t.MEGABYTE)
+        t.datagram_echoed(s, b"first")
+        line = guest.run("ss", "-Hunlpm", "sport = :7")
+        t.true("datagrams" in line, "the process is named: " + line)
+        t.true(re.search(r"skmem:\(.*,d0\)", line), "nothing is dropped: " + line)
+        t.eq(udp_queue(), 0, "bytes that wait")
+        pid = re.search(r"pid=(\d+)", line).group(1)
+        guest.run("kill", "-STOP", pid)
+        try:
+            for i in range(700):     # the ring has 512 slots
+                s.send(b"%04d" % i * 20)
+                time.sleep(0.001)
+            t.wait_for(udp_queue, "bytes wait while the application is stopped")
+        finally:
+            guest.run("kill", "-CONT", pid)
+        for i in range(700):
+            t.eq(s.recv(65536), b"%04d" % i * 20, "datagram")
+        t.eq(udp_queue(), 0, "bytes that wait")
+
+
 def test_rate():
     """A rate of 20 Mbit/s is kept: the port sends no faster than tbf lets it."""
     guest = t.guest()
