@@ -27,7 +27,8 @@ class Server:
     """A running phttpd; leaving the block stops it and reads its counters, unless it was killed."""
 
     def __init__(self, *options):
-        self.options = options
+        self.options = options if "--store" in options or "--threads" in options else \
+            ("--threads", str(args.threads), *options)
         self.killed = False
 
     def __enter__(self):
@@ -38,6 +39,8 @@ class Server:
         if not line:
             raise RuntimeError(f"no server: status {self.process.wait()}: "
                                + self.process.stderr.read())
+        threads = dict(zip(self.options, self.options[1:])).get("--threads", "1")
+        assert f" {threads} thread" in line, line
         self.port = int(line.rsplit(":", 1)[1])
         return self
 
@@ -731,6 +734,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--backend", default="epoll")
     parser.add_argument("--only", help="the tests whose name contains this")
+    parser.add_argument("--threads", type=int, default=1, help="of servers without a store")
     parser.add_argument("--store-option", action="append", default=[],
                         help="for servers with a store, may be repeated: --store-option=--copy")
     parser.add_argument("phttpd")
@@ -740,7 +744,8 @@ def main():
     if probe.returncode == 2:
         print(f"1..0 # SKIP {probe.stderr.strip()}")
         return 77
-    tests = [t for t in TESTS if not args.only or args.only in t.__name__]
+    tests = [t for t in TESTS if (not args.only or args.only in t.__name__)
+             and (args.threads == 1 or not t.__name__.startswith("store"))]
     failed = 0
     print(f"1..{len(tests)}")
     for number, test in enumerate(tests, 1):

@@ -3,15 +3,16 @@
  * endpoint: TCP connections, one after the other, that do as they are told, for tests/net/tcp.py, in one of three
  * ways that must look the same from outside.  [not a test]
  *
- *	endpoint WAY PORT [IFNAME]
+ *	endpoint WAY PORT [IFNAME [4|6]]
  *
  * WAY	socket		socket calls, the module has nothing to do with it
  *	port		the connection is registered with a stack port after accept()
  *	listener	the listener is registered, the connection comes as an event
  *
- * It listens on PORT, IFNAME is attached to the stack port, "ready" is the first line.  What arrives is
- * read at once and put aside, unless paused.  Commands, each answered by one line:
+ * It listens on PORT, over IPv4 or IPv6, IFNAME is attached to the stack port, "ready" is the first line.  What
+ * arrives is read at once and put aside, unless paused.  Commands, each answered by one line:
  *
+ *	connect PORT		begins a connection to PORT of the peer (peer.py) behind IFNAME
  *	accept			waits for the connection
  *	read N			waits for N bytes in all: what has come since the last read, in hex
  *	write N			N bytes "abc...z" over and over, handed in as fast as it goes
@@ -28,7 +29,9 @@
 #define WAIT_MS		5000
 
 static bool by_port, by_listener, paused, echo, eos, over;
-static int listener, conn = -1, failed;
+static int listener, conn = -1, connecting = -1, failed;
+static int family = AF_INET;
+static const char *ifname = "eth0";
 static struct port p;
 static char got[1 << 20];
 static size_t ngot, out_left, out_at;
@@ -172,15 +175,49 @@ static bool live(int ms)
 			live(10);						\
 	} while (0)
 
+/* The address of the peer: .9 and ::9 of the network of IFNAME. */
+static void do_connect(uint16_t port)
+{
+	int net = 77 + atoi(ifname + 3);
+	struct sockaddr_in6 a6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	struct sockaddr_in a4 = { .sin_family = AF_INET, .sin_port = htons(port) };
+	char text[32];
+
+	snprintf(text, sizeof(text), family == AF_INET6 ? "fd%d::9" : "10.%d.0.9", net);
+	t_must(inet_pton(family, text, family == AF_INET6 ? (void *)&a6.sin6_addr : &a4.sin_addr) == 1);
+	connecting = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	t_must(connecting >= 0);
+	t_fails(EINPROGRESS, connect(connecting, family == AF_INET6 ? (void *)&a6 : (void *)&a4,
+				     family == AF_INET6 ? sizeof(a6) : sizeof(a4)));
+}
+
+/* -1 while the connection is neither there nor refused. */
+static int connected(void)
+{
+	struct pollfd pfd = { .fd = connecting, .events = POLLOUT };
+	socklen_t len = sizeof(failed);
+	int s = connecting;
+
+	if (poll(&pfd, 1, 0) <= 0)
+		return -1;
+	connecting = -1;
+	t_ok(getsockopt(s, SOL_SOCKET, SO_ERROR, &failed, &len));
+	if (!failed)
+		return s;
+	close(s);
+	return -1;
+}
+
 static bool accepted(void)
 {
 	int one = 1;
 
-	if (conn >= 0)
+	if (conn >= 0 || failed)
 		return true;
-	if (by_listener)
-		return false;
-	conn = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	if (connecting >= 0)
+		conn = connected();
+	else if (!by_listener)
+		conn = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 	if (conn < 0)
 		return false;
 	setsockopt(conn, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
@@ -229,7 +266,9 @@ static void do_next(void)
 		setsockopt(conn, SOL_SOCKET, SO_LINGER, &abort_it, sizeof(abort_it));
 		close(conn);
 	}
-	conn = -1;
+	if (connecting >= 0)
+		close(connecting);
+	conn = connecting = -1;
 	paused = echo = eos = over = false;
 	failed = 0;
 	ngot = out_left = out_at = 0;
@@ -255,6 +294,12 @@ static bool obey(void)
 	}
 	if (!strcmp(word, "accept")) {
 		LIVE_UNTIL(accepted(), WAIT_MS);
+		if (failed) {
+			puts(strerrorname_np(failed));
+			return true;
+		}
+	} else if (!strcmp(word, "connect")) {
+		do_connect((uint16_t)n);
 	} else if (!strcmp(word, "write")) {
 		out_left += n;
 		live(0);
@@ -282,15 +327,17 @@ static bool obey(void)
 
 static void listen_on(uint16_t port)
 {
+	struct sockaddr_in6 any6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(port) };
 	int one = 1;
 
-	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	t_must(listener >= 0);
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
 	setsockopt(listener, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
 	setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	t_must(!bind(listener, (void *)&any, sizeof(any)) && !listen(listener, 5));
+	t_must(!bind(listener, family == AF_INET6 ? (void *)&any6 : (void *)&any,
+		     family == AF_INET6 ? sizeof(any6) : sizeof(any)) && !listen(listener, 5));
 }
 
 int main(int argc, char **argv)
@@ -302,11 +349,15 @@ int main(int argc, char **argv)
 	setvbuf(stdin, NULL, _IONBF, 0);
 	by_listener = !strcmp(argv[1], "listener");
 	by_port = by_listener || !strcmp(argv[1], "port");
+	if (argc > 3)
+		ifname = argv[3];
+	if (argc > 4 && atoi(argv[4]) == 6)
+		family = AF_INET6;
 	listen_on((uint16_t)atoi(argv[2]));
 	if (by_port) {
 		snprintf(name, sizeof(name), "stack:%s", argv[1]);
 		port_make(&p, name, 256, 0);
-		snprintf(name, sizeof(name), "stack:%s", argc > 3 ? argv[3] : "eth0");
+		snprintf(name, sizeof(name), "stack:%s", ifname);
 		t_must(!paste_attach_region(p.fd, name, p.reg.nr_mem_id));
 	}
 	if (by_listener)

@@ -512,6 +512,17 @@ static void finish_sync(bool done)
 	close_pairs(done);
 }
 
+/* The five bytes that came early; a send without memory waits as one to a full socket does. */
+static void collect_early(char *text)
+{
+	int n;
+
+	do
+		n = port_collect(&p, sock[0], text, 5, 3000);
+	while (n == -1000 - EAGAIN);
+	t_eq(n, 5);
+}
+
 /* A stream that only copies. */
 static void prepare_unix_sync(void)
 {
@@ -525,7 +536,7 @@ static void finish_unix_sync(bool done)
 	static char got[BYTES];
 
 	t_true(done);
-	t_eq(port_collect(&p, sock[0], got, 5, 3000), 5);
+	collect_early(got);
 	for (int i = 0; i < 100 && silent(peer[0], 10); i++)
 		port_sync(&p);
 	t_eq(read_n(peer[0], got, BYTES, 3000), BYTES);
@@ -547,7 +558,7 @@ static void finish_udp_sync(bool done)
 	static char got[BYTES];
 
 	t_true(done);
-	t_eq(port_collect(&p, sock[0], got, 5, 3000), 5);
+	collect_early(got);
 	if (port_stats(&p).counters.tx_failed == failed_before) {
 		t_eq(recv(peer[0], got, BYTES, 0), BYTES / 4);
 		t_true(!memcmp(got, sent[0][1], BYTES / 4));

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * udp: datagrams over loopback are what was sent, one by one, with their senders; also empty,
- * large, merged and cut ones; errors are events; hostile slots are refused.
+ * large, merged and cut ones, paused and under pressure; errors are events; hostile slots are refused.
  *
  * [short]
  */
+#include <linux/sock_diag.h>
 #include <netinet/udp.h>
 #include "port.h"
 
@@ -89,6 +90,7 @@ static int next_datagram(int sock, uint8_t *out, struct nm_pst_addr *from, int m
 		t_eq(!!(s->flags & NS_PST_FROM), !got);
 		if (!got && from)
 			nm_pst_getaddr(NETMAP_BUF(p.rx, s->buf_idx), s, from);
+		t_must(got + slot_len(s) <= MAX);
 		memcpy(out + got, slot_data(p.rx, s), slot_len(s));
 		got += (int)slot_len(s);
 		more = s->flags & NS_PST_MORE;
@@ -179,22 +181,39 @@ static void echo(int family, bool connected, int peers, int rounds)
 	close(sock);
 }
 
-/* Many datagrams at once, both ways, of one size and of several: order and boundaries. */
-static void bursts(void)
+/* Packets that loopback has carried; what is to be cut is one. */
+static uint64_t lo_packets(void)
+{
+	FILE *f = fopen("/sys/class/net/lo/statistics/tx_packets", "r");
+	unsigned long long n = 0;
+
+	t_must(f && fscanf(f, "%llu", &n) == 1);
+	fclose(f);
+	return n;
+}
+
+/*
+ * Many datagrams at once, both ways, of one size and of several: order and boundaries.  Those of
+ * one size leave together, unless they cannot (@together).
+ */
+static void bursts(bool together)
 {
 	static uint8_t out[2000], in[MAX];
 	struct sockaddr_storage at, peer_at;
 	struct nm_pst_addr to;
 	socklen_t len;
-	int sock = udp_bound(AF_INET, &at, &len), peer = udp_bound(AF_INET, &peer_at, &len);
+	int sock = udp_bound(AF_INET, &at, &len), peer = udp_bound(AF_INET, &peer_at, &len), one = 1;
 
 	t_ok(connect(peer, (void *)&at, len));
 	to = addr_of(&peer_at);
+	if (!together)	/* UDP does not cut datagrams without checksum */
+		t_ok(setsockopt(sock, SOL_SOCKET, SO_NO_CHECK, &one, sizeof(one)));
 	t_must(port_register(&p, sock) == 0);
 	for (int turn = 0; turn < 12 && !t_failures; turn++) {
 		uint32_t sizes[100], n = 100;
+		uint64_t packets;
 
-		t_note("burst %d", turn);
+		t_note("burst %d%s", turn, together ? "" : ", without checksums");
 		for (uint32_t i = 0; i < n; i++) {
 			sizes[i] = turn % 3 == 0 ? 40 : turn % 3 == 1 ? 1200 : rnd(1400);
 			if (turn % 3 == 1 && i % 10 == 9)
@@ -202,8 +221,14 @@ static void bursts(void)
 			fill(out, sizes[i], i);
 			put_datagram(sock, out, sizes[i], &to);
 		}
+		packets = lo_packets();
 		port_sync(&p);
+		packets = lo_packets() - packets;
 		t_true(!nm_tx_pending(p.tx));
+		if (!together)
+			t_eq(packets, n);
+		else if (turn % 3 < 2)
+			t_le(packets, 20);
 		for (uint32_t i = 0; i < n && !t_failures; i++) {
 			fill(out, sizes[i], i);
 			t_true(!silent(peer, 2000));
@@ -252,6 +277,164 @@ static void merged(bool gro)
 	t_eq(next_datagram(sock, in, NULL, 20), -1);
 	close(peer);
 	close(sock);
+}
+
+/* A slot that pauses or resumes. */
+static void tell(int sock, uint16_t what)
+{
+	struct netmap_slot *s = &p.tx->slot[p.tx->head];
+
+	s->fd = sock;
+	s->offset = s->len = 0;
+	s->flags = what;
+	p.tx->head = p.tx->cur = nm_ring_next(p.tx, p.tx->head);
+	port_sync(&p);
+	t_true(!(s->flags & NS_PST_REFUSED));
+}
+
+/* A paused socket delivers nothing, its neighbour does; resumed, it has all of it, in order. */
+static void pause_and_resume(void)
+{
+	struct sockaddr_storage at, other_at, peer_at;
+	struct nm_pst_addr to;
+	uint8_t in[4096];
+	socklen_t len;
+	int sock = udp_bound(AF_INET, &at, &len), other = udp_bound(AF_INET, &other_at, &len);
+	int peer = udp_bound(AF_INET, &peer_at, &len);
+
+	t_note("paused and resumed");
+	to = addr_of(&peer_at);
+	t_must(port_register(&p, sock) == 0 && port_register(&p, other) == 0);
+	for (int turn = 0; turn < 3; turn++) {
+		t_eq(sendto(peer, "before", 6, 0, (void *)&at, len), 6);
+		t_eq(next_datagram(sock, in, NULL, 2000), 6);
+		tell(sock, NS_PST_PAUSE);
+		for (int i = 0; i < 5; i++) {
+			in[0] = (uint8_t)i;
+			t_eq(sendto(peer, in, 10, 0, (void *)&at, len), 10);
+			t_eq(sendto(peer, in, 20, 0, (void *)&other_at, len), 20);
+			t_eq(next_datagram(other, in, NULL, 2000), 20);
+			t_eq(in[0], i);
+		}
+		t_eq(next_datagram(sock, in, NULL, 50), -1);
+		put_datagram(sock, (const uint8_t *)"out", 3, &to);	/* which pauses nothing else */
+		port_sync(&p);
+		t_eq(read_n(peer, in, 3, 2000), 3);
+		tell(sock, NS_PST_RESUME);
+		for (int i = 0; i < 5; i++) {
+			t_eq(next_datagram(sock, in, NULL, 2000), 10);
+			t_eq(in[0], i);
+		}
+		t_eq(next_datagram(sock, in, NULL, 20), -1);
+	}
+	close(peer);
+	close(other);
+	close(sock);
+}
+
+/* Datagrams that UDP has dropped since the socket is there. */
+static uint32_t drops(int sock)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t len = sizeof(info);
+
+	t_ok(getsockopt(sock, SOL_SOCKET, SO_MEMINFO, info, &len));
+	return info[SK_MEMINFO_DROPS];
+}
+
+#define GRO_SIZE	1000
+#define GRO_PARTS	20
+
+/* Message @i as the application gets it; with @gro in its parts. Its number, or -1 if none comes. */
+static int next_message(int sock, bool gro, const uint32_t *sizes, int ms)
+{
+	static uint8_t in[MAX + 4096], expected[MAX + 4096];
+	uint32_t what;
+	int n;
+
+	n = next_datagram(sock, in, NULL, ms);
+	if (n == -1)
+		return -1;
+	t_must(n >= (int)sizeof(what));
+	memcpy(&what, in, sizeof(what));
+	t_must(what < 400);
+	fill(expected, sizes[what], what);
+	memcpy(expected, &what, sizeof(what));
+	for (uint32_t at = 0;;) {
+		uint32_t left = sizes[what] - at, part = gro && left > GRO_SIZE ? GRO_SIZE : left;
+
+		if (!t_eq(n, part) || !t_true(!memcmp(in, expected + at, part)))
+			return -2;
+		at += part;
+		if (at == sizes[what])
+			return (int)what;
+		/* Half of the times the application is slower, or wants none for a while. */
+		if (what % 4 == 1 && at == 3 * GRO_SIZE) {
+			tell(sock, NS_PST_PAUSE);
+			usleep(1000);
+			port_sync(&p);
+			tell(sock, NS_PST_RESUME);
+		}
+		n = next_datagram(sock, in, NULL, 2000);
+	}
+}
+
+/*
+ * More than the ring has slots for, and more than the socket may hold: each datagram comes whole and
+ * in order or not at all, and those that do not are UDP's drops.
+ */
+static void pressure(bool gro)
+{
+	static uint8_t out[MAX];
+	struct sockaddr_storage at, peer_at;
+	uint32_t sizes[400], got = 0, sent = 0, users;
+	int size = GRO_SIZE, one = 1, room = gro ? 300000 : 200000, last = -1, n;
+	struct port big = p;
+	socklen_t len;
+	int sock = udp_bound(AF_INET, &at, &len), peer = udp_bound(AF_INET, &peer_at, &len);
+
+	t_note("pressure, %s", gro ? "UDP_GRO" : "several slots");
+	port_make(&p, "stack1:t", 16, 0);
+	users = (uint32_t)port_stats(&p).port.buf_user;
+	t_ok(connect(peer, (void *)&at, len));
+	t_ok(setsockopt(sock, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room)));
+	if (gro) {
+		t_ok(setsockopt(sock, IPPROTO_UDP, UDP_GRO, &one, sizeof(one)));
+		t_ok(setsockopt(peer, IPPROTO_UDP, UDP_SEGMENT, &size, sizeof(size)));
+	}
+	t_must(port_register(&p, sock) == 0);
+	while (sent < 400 && !t_failures) {
+		for (int i = 0; i < 50; i++, sent++) {
+			sizes[sent] = gro ? GRO_PARTS * GRO_SIZE - rnd(900) :
+				      sent % 7 ? 4 + rnd(20000) : MAX;
+			fill(out, sizes[sent], sent);
+			memcpy(out, &sent, sizeof(sent));
+			t_eq(send(peer, out, sizes[sent], 0), sizes[sent]);
+			if (i % 9 == 0)
+				port_sync(&p);
+		}
+		while ((n = next_message(sock, gro, sizes, 50)) >= 0) {
+			t_true(n > last);
+			last = n;
+			got++;
+		}
+	}
+	t_le(1, drops(sock));
+	t_le(80, got);
+	t_eq(got + drops(sock), sent);
+
+	t_note("pressure, %s: closed with a rest", gro ? "UDP_GRO" : "several slots");
+	t_eq(send(peer, out, sizes[399], 0), sizes[399]);
+	t_eq(send(peer, out, sizes[399], 0), sizes[399]);
+	port_sync(&p);
+	close(sock);
+	for (int i = 0; i < 50 && port_next(&p, 10); i++)
+		paste_rx_release(p.rx);
+	port_sync(&p);
+	t_eq(port_stats(&p).port.buf_user, users);
+	port_close(&p);
+	close(peer);
+	p = big;
 }
 
 /* What came before registration is delivered; a number that is used again is another socket. */
@@ -508,9 +691,13 @@ int main(void)
 	echo(AF_INET, true, 1, 100);
 	echo(AF_INET6, false, 8, 100);
 	echo(AF_INET6, true, 1, 60);
-	bursts();
+	bursts(true);
+	bursts(false);
 	merged(false);
 	merged(true);
+	pause_and_resume();
+	pressure(false);
+	pressure(true);
 	before_and_after();
 	errors();
 	hostile();

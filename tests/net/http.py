@@ -1,6 +1,9 @@
-"""phttpd: each of its back ends passes the server's own end-to-end tests, in the guest over loopback, some through eth0."""
+"""phttpd: each of its back ends passes the server's own end-to-end tests, in the guest over loopback, some through eth0, and
+with several threads."""
 
 import os
+import random
+import re
 import signal
 import sys
 import time
@@ -130,6 +133,79 @@ def test_busy_epoll():
 def test_busy_uring():
     """The same over io_uring."""
     through_nic("uring", "--busy-poll")
+
+
+# [timeout=360 cpus=2 queues=2]
+def test_paste_threads():
+    """Two threads with a ring each pass the same, but for the store."""
+    selftest("paste", "--threads", "2", count=14)
+
+
+# [timeout=360 cpus=2 queues=2]
+def test_epoll_threads():
+    """The same over epoll."""
+    selftest("epoll", "--threads", "2", count=14)
+
+
+# [timeout=360 cpus=2 queues=2]
+def test_uring_threads():
+    """The same over io_uring."""
+    selftest("uring", "--threads", "2", count=14)
+
+
+REPLY = re.compile(rb"HTTP/1\.1 200 OK\r\n(?:[^\r\n]+\r\n)*?Content-Length: (\d+)\r\n(?:[^\r\n]+\r\n)*\r\n")
+PORT = 8080
+
+
+def answer(s, have):
+    """The next answer's body, and what follows it."""
+    while not (found := REPLY.match(have)) or len(have) - found.end() < int(found.group(1)):
+        part = s.recv(1 << 18)
+        t.true(part, "the connection goes on")
+        have += part
+    end = found.end() + int(found.group(1))
+    return have[found.end():end], have[end:]
+
+
+def ring(n):
+    output = t.guest().run("apps/pastectl/pastectl", "stats", "--ring", n, "stack:phttpd")
+    return {key: int(value) for key, value in re.findall(r"^\s*(\w+)\s+(\d+)", output, re.M)}
+
+
+# [short cpus=2 queues=2]
+def test_threads_over_nic():
+    """Two threads share the queues of a NIC: every answer is exact, in order; both receive, in place."""
+    rnd = random.Random(3)
+    server = t.guest().start("apps/phttpd/phttpd", "--backend", "paste", "--threads", 2, "--interface", "eth0",
+                             "--address", "::", "--port", PORT)
+    try:
+        t.true(", 2 threads, listening" in server.readline(), "first line")
+        socks = [t.connect((t.GUEST, t.GUEST6)[i % 2], PORT) for i in range(24)]
+        requests = 0
+        for _ in range(8):
+            bodies = [[rnd.randbytes(rnd.randint(1, 5000)) for _ in range(rnd.randint(1, 6))] for _ in socks]
+            for s, several in zip(socks, bodies):
+                s.sendall(b"".join(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(b) + b for b in several))
+            for i, (s, several) in enumerate(zip(socks, bodies)):
+                have = b""
+                for body in several:
+                    found, have = answer(s, have)
+                    t.same(found, body, "body of an answer on connection %d" % i)
+                t.eq(have, b"", "bytes behind the last answer")
+                requests += len(several)
+        rings = [ring(n) for n in range(2)]
+        for n, r in enumerate(rings):
+            t.ge(r.get("rx_in_place", 0), 50000, "bytes in place, ring %d" % n)
+        for s in socks:
+            s.close()
+        server.signal(15)
+        line = server.readline()
+        t.eq(server.wait(), 0, "status")
+        counters = {key: int(n) for key, n in re.findall(r"(\w+) (\d+)", line)}
+        t.eq((counters["connections"], counters["requests"], counters["errors"]), (24, requests, 0),
+             "connections, requests, errors")
+    finally:
+        server.kill()
 
 
 t.main()

@@ -291,6 +291,205 @@ def test_nft_output():
         t.same(t.receive(s, 5000), b"z" * 5000)
 
 
+def packets(command):
+    """What the counters of rules or filters say, in order."""
+    return [int(a or b) for a, b in re.findall(r"packets (\d+)|Sent \d+ bytes (\d+) pkt", t.guest().sh(command))]
+
+
+def heard(server):
+    return server.stats()["rx_bytes"]
+
+
+def kept_out(set_up, drop, remove, count):
+    """
+    Rules on the way in: the first counts packets to our port, which come in place meanwhile; what drop then makes them drop,
+    of one connection, the application does not get, while others go on; and it comes when the rules are gone.
+    """
+    guest = t.guest()
+    with t.Server() as server:
+        s, other = t.connect(), t.connect()
+        t.echoed(s, b"x" * 1000)
+        t.echoed(other, b"x" * 1000)
+        try:
+            guest.sh(set_up)
+            before = server.counters()["rx_in_place"]
+            for _ in range(20):
+                t.echoed(s, b"y" * 3000)
+            t.ge(server.counters()["rx_in_place"] - before, 50000, "bytes in place in spite of the rule")
+            t.ge(min(packets(count)), 20, "packets counted")
+            guest.sh(drop % s.getsockname()[1])
+            total = heard(server)
+            s.sendall(b"z" * 5000)
+            s.settimeout(0.7)
+            with contextlib.suppress(socket.timeout):
+                raise t.Failure("%d bytes came past a rule that drops" % len(s.recv(65536)))
+            t.eq(heard(server), total, "bytes the application got")
+            t.echoed(other, b"not dropped" * 1000)
+            t.eq(heard(server), total + 11000, "bytes the application got")
+            t.echoed(t.connect(), b"another connection")
+        finally:
+            guest.sh(remove)
+        t.same(t.receive(s, 5000), b"z" * 5000)
+        t.echoed(s, b"as before")
+
+
+NFT_IN = """
+    nft add table inet test
+    nft 'add set inet test ports { type inet_service; }'
+    for hook in "prerouting priority -300" "input priority 0"; do
+        nft "add chain inet test ${hook%% *} { type filter hook $hook; }"
+        nft add rule inet test ${hook%% *} tcp dport 7 counter
+    done
+    """
+
+
+# [short]
+def test_nft_input():
+    """Netfilter rules on the way in count every packet of the port; what one in the input chain drops is not received."""
+    kept_out(NFT_IN + "nft add rule inet test input tcp dport 7 tcp sport @ports drop",
+             "nft add element inet test ports { %d }", "nft delete table inet test", "nft list table inet test")
+
+
+def test_nft_prerouting():
+    """The same of one in the prerouting chain."""
+    kept_out(NFT_IN + "nft add rule inet test prerouting tcp dport 7 tcp sport @ports drop",
+             "nft add element inet test ports { %d }", "nft delete table inet test", "nft list table inet test")
+
+
+def test_nft_ingress():
+    """The same of an nftables ingress chain."""
+    kept_out("""
+        nft add table netdev test
+        nft 'add chain netdev test in { type filter hook ingress device eth0 priority 0; }'
+        nft 'add set netdev test ports { type inet_service; }'
+        nft add rule netdev test in tcp dport 7 counter
+        nft add rule netdev test in tcp dport 7 tcp sport @ports drop""",
+             "nft add element netdev test ports { %d }", "nft delete table netdev test", "nft list table netdev test")
+
+
+def test_tc_ingress():
+    """The same of filters at clsact's ingress."""
+    kept_out("""
+        tc qdisc add dev eth0 clsact
+        tc filter add dev eth0 ingress prio 5 protocol ip u32 match ip dport 7 0xffff action ok""",
+             "tc filter add dev eth0 ingress prio 1 protocol ip u32 match ip sport %d 0xffff action drop",
+             "tc qdisc del dev eth0 clsact", "tc -s filter show dev eth0 ingress")
+
+
+def test_redirected():
+    """Connection tracking and a redirect from another port: streams are exact, each connection is seen as established."""
+    guest = t.guest()
+    with t.Server() as server:
+        try:
+            status, output = guest.status("sh", "-ec", """
+                nft add table inet test
+                nft 'add chain inet test nat { type nat hook prerouting priority -100; }'
+                nft add rule inet test nat tcp dport 70 redirect to :7
+                nft 'add chain inet test in { type filter hook input priority 0; }'
+                nft add rule inet test in tcp dport 7 ct state invalid drop
+                nft add rule inet test in tcp dport 7 ct status dnat ct state established counter
+                nft add rule inet test in tcp dport 7 ct status dnat ct state new counter""")
+            if status:
+                t.skip("no connection tracking in this kernel: " + output)
+            with t.steered():
+                t.exchange(3, t.MEGABYTE, port=70)
+                t.exchange(2, t.MEGABYTE, t.GUEST6, port=70)
+                t.exchange(2, t.MEGABYTE)
+            established, new = packets("nft list table inet test")
+            t.ge(established, 5 * t.MEGABYTE // 65536, "packets of established connections")
+            t.eq(new, 5, "new connections that were redirected")
+            t.eq(server.stats()["rx_bytes"], 7 * t.MEGABYTE + len(b"steered from now on"), "bytes the application got")
+        finally:
+            guest.status("nft", "delete", "table", "inet", "test")
+
+
+def test_udp_dropped():
+    """Datagrams that a netfilter rule drops are not received, others are; they are counted."""
+    guest = t.guest()
+    with t.datagram_server() as server:
+        s, other = t.datagram_socket(), t.datagram_socket()
+        t.datagram_echoed(s, b"first")
+        try:
+            guest.sh("""
+                nft add table inet test
+                nft 'add chain inet test in { type filter hook input priority 0; }'
+                nft add rule inet test in udp dport 7 counter
+                nft add rule inet test in udp dport 7 udp sport %d counter drop""" % s.getsockname()[1])
+            before = server.counters()
+            for i in range(10):
+                s.send(b"dropped %d" % i * 20)
+                t.datagram_echoed(other, b"%d" % i * 1000)
+            c = server.counters()
+            t.eq(c["rx_in_place"] + c["rx_copied"] - before["rx_in_place"] - before["rx_copied"], 10000, "bytes received")
+            t.ge(c["rx_in_place"] - before["rx_in_place"], 9000, "bytes in place in spite of the rules")
+            t.eq(packets("nft list table inet test"), [20, 10], "packets counted, dropped")
+        finally:
+            guest.sh("nft delete table inet test")
+        t.datagram_echoed(s, b"as before")
+
+
+# [short]
+def test_udp_captured():
+    """tcpdump sees datagrams in both directions, byte for byte; each is received once, afterwards in place."""
+    guest = t.guest()
+    rnd = random.Random(11)
+    with t.datagram_server() as server:
+        s = t.datagram_socket()
+        t.datagram_echoed(s, b"first")
+        dump = guest.start("tcpdump", "-i", "eth0", "-n", "-s", "0", "-w", "/tmp/dump", "-U", "--immediate-mode", "udp port 7")
+        t.wait_for(lambda: guest.status("test", "-s", "/tmp/dump")[0] == 0, "tcpdump runs")
+        before = server.counters()
+        sent = [rnd.randbytes(n) for n in (1400, 20, 1000, 1472, 300)]
+        for data in sent:
+            t.datagram_echoed(s, data)
+        c = server.counters()
+        t.eq(c["rx_copied"] - before["rx_copied"] + c["rx_in_place"] - before["rx_in_place"], sum(map(len, sent)),
+             "bytes received while captured")
+        time.sleep(0.3)
+        dump.signal(signal.SIGINT)
+        dump.wait()
+        seen = guest.sh("""
+            python3 -c '
+import sys
+d = open("/tmp/dump", "rb").read()
+print(*(d.count(bytes.fromhex(x)) for x in sys.argv[1:]))' %s""" % " ".join(data.hex() for data in sent))
+        t.eq(seen.split(), ["2"] * len(sent), "how often each datagram was captured")
+        before = server.counters()
+        t.datagram_echoed(s, sent[0])
+        t.eq(server.counters()["rx_in_place"] - before["rx_in_place"], len(sent[0]), "bytes in place afterwards")
+
+
+def udp_queue():
+    """What waits in the socket for the application, as ss has it."""
+    return int(t.guest().run("ss", "-Hunl", "sport = :7").split()[1])
+
+
+# [short]
+def test_udp_ss():
+    """ss shows a registered datagram socket, its process, and what waits while that is stopped; all of it comes then."""
+    guest = t.guest()
+    with t.datagram_server() as server:
+        s = t.datagram_socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * t.MEGABYTE)
+        t.datagram_echoed(s, b"first")
+        line = guest.run("ss", "-Hunlpm", "sport = :7")
+        t.true("datagrams" in line, "the process is named: " + line)
+        t.true(re.search(r"skmem:\(.*,d0\)", line), "nothing is dropped: " + line)
+        t.eq(udp_queue(), 0, "bytes that wait")
+        pid = re.search(r"pid=(\d+)", line).group(1)
+        guest.run("kill", "-STOP", pid)
+        try:
+            for i in range(700):     # the ring has 512 slots
+                s.send(b"%04d" % i * 20)
+                time.sleep(0.001)
+            t.wait_for(udp_queue, "bytes wait while the application is stopped")
+        finally:
+            guest.run("kill", "-CONT", pid)
+        for i in range(700):
+            t.eq(s.recv(65536), b"%04d" % i * 20, "datagram")
+        t.eq(udp_queue(), 0, "bytes that wait")
+
+
 def test_rate():
     """A rate of 20 Mbit/s is kept: the port sends no faster than tbf lets it."""
     guest = t.guest()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import random
 
 import t
 
@@ -143,6 +144,22 @@ def test_vlan():
         t.le(c["rx_copied"], c["rx_in_place"] // 20, "bytes copied")
         t.true(t.ping(VLAN) and t.ping(VLAN6), "the namespace still answers")
         ended(server)
+
+
+def test_vlan_datagrams():
+    """Datagrams through a VLAN of an attached device, both families: exact, in place; fragmented ones too."""
+    rnd = random.Random(9)
+    with t.space() as space, vlan(space), t.datagram_server("veth1", space) as server:
+        total = 0
+        for address in VLAN, VLAN6:
+            before = server.counters()
+            n = t.exchange_datagrams(address, [1, 40, 256, 257, 1452] + [rnd.randint(257, 1452) for _ in range(100)], address)
+            c = server.counters()
+            t.ge(c["rx_in_place"] - before["rx_in_place"], 0.95 * n, "bytes in place, to " + address)
+            total += n + t.exchange_datagrams(address, [0, 5000, 20000], address)
+            t.true(t.ping(address), "the namespace still answers")
+        c = server.counters()
+        t.eq((c["bad"], c["rx_in_place"] + c["rx_copied"]), (0, total), "failures, bytes")
 
 
 # [short nics=2]

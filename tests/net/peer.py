@@ -11,7 +11,7 @@
 Scripts are run by each_way(), one after the other, against three servers at once, which must look the same: a socket, a socket
 registered with a stack port, a connection of a registered listener. Each has a NIC of its own (eth2 unattached, eth0, eth1). The peer's address is
 nobody's on this machine, so the kernel here keeps out of it; frames go through AF_PACKET on the tap. "P" (push) is not looked
-at. A failure shows every segment of that connection.
+at. A failure shows every segment of that connection. With family=6 all goes over IPv6.
 """
 
 import random
@@ -28,6 +28,7 @@ FLAGS = {"S": S, "A": A, "F": F, "R": R, "P": P, "U": U}
 WAYS = {"socket": 2, "port": 0, "listener": 1}   # and the number of its NIC
 MSS, WSCALE, SACK_OK, SACK, STAMP = 2, 3, 4, 5, 8
 MOD = 1 << 32
+IP = {4: "10.%d.0.", 6: "fd%d::"}                # networks of the NICs, from 77 on
 
 
 def checksum(data):
@@ -86,12 +87,13 @@ class Segment:
 class Server:
     """tests/kernel/endpoint, in one of the three ways."""
 
-    def __init__(self, way):
+    def __init__(self, way, family):
         self.way = way
+        self.family = family
         self.nic = WAYS[way]
         self.mac = bytes.fromhex(t.guest().run("cat", "/sys/class/net/eth%d/address" % self.nic).strip().replace(":", ""))
         self.port = 7 + self.nic
-        self.process = t.Process(["tests/kernel/endpoint", way, str(self.port), "eth%d" % self.nic])
+        self.process = t.Process(["tests/kernel/endpoint", way, str(self.port), "eth%d" % self.nic, str(family)])
         t.eq(self.process.readline(), "ready", "first words of the endpoint")
 
 
@@ -100,17 +102,25 @@ class Connection:
 
     def __init__(self, server, client_port):
         self.server = server
-        self.guest, self.address = "10.%d.0.2" % (77 + server.nic), "10.%d.0.9" % (77 + server.nic)
+        self.family = server.family
+        network = (IP[self.family] % (77 + server.nic))
+        self.guest, self.address = network + "2", network + "9"
+        self.full = 1460 if self.family == 4 else 1440  # payload of a full segment of theirs
         self.ports = (client_port, server.port)
         self.log = []
         self.began = time.monotonic()
+        self.again()
+        protocol = 0x0800 if self.family == 4 else 0x86dd
+        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(protocol))
+        self.sock.bind(("tap%d" % server.nic, protocol))
+
+    def again(self):
+        """Another connection with the same ports; the last one is over."""
         self.nxt = 0               # our next sequence number, relative
         self.their_isn = None
         self.rcv = 0               # what we have of theirs
         self.win = 65535
         self.window_shift = 0      # theirs
-        self.sock = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
-        self.sock.bind(("tap%d" % server.nic, 0x0800))
 
     def close(self):
         """Nothing of it stays in the guest: what TCP may still have to send is of no use."""
@@ -147,16 +157,32 @@ class Connection:
         opts = options_to_bytes(options)
         tcp = struct.pack("!HHIIBBHHH", *self.ports, (self.ISN + at) % MOD, acked % MOD if bits & A else 0,
                           (20 + len(opts)) << 2, bits, self.win if win is None else win, 0, urgent) + opts + data
-        pseudo = socket.inet_aton(self.address) + socket.inet_aton(self.guest) + struct.pack("!HH", 6, len(tcp))
-        tcp = tcp[:16] + struct.pack("!H", checksum(pseudo + tcp)) + tcp[18:]
-        ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 0, 0x4000, 64, 6, 0,
-                         socket.inet_aton(self.address), socket.inet_aton(self.guest))
-        ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
+        addresses = self.raw(self.address) + self.raw(self.guest)
+        tcp = tcp[:16] + struct.pack("!H", checksum(addresses + struct.pack("!HH", 6, len(tcp)) + tcp)) + tcp[18:]
+        if self.family == 4:
+            ip = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(tcp), 0, 0x4000, 64, 6, 0) + addresses
+            ip = b"\x08\x00" + ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
+        else:
+            ip = b"\x86\xdd" + struct.pack("!IHBB", 6 << 28, len(tcp), 6, 64) + addresses
         self.note("> %-3s seq %d, %d bytes, ack %s, win %s" % (flags, at, len(data), (acked - (self.their_isn or 0))
                                                                if bits & A else "-", self.win if win is None else win))
-        self.sock.send(self.server.mac + MAC + b"\x08\x00" + ip + tcp)
+        self.sock.send(self.server.mac + MAC + ip + tcp)
         if seq is None:
             self.nxt += len(data) + bool(bits & S) + bool(bits & F)
+
+    def raw(self, address):
+        return socket.inet_pton(socket.AF_INET if self.family == 4 else socket.AF_INET6, address)
+
+    def tcp_of(self, frame):
+        """TCP of a frame that is from the server to us, else None."""
+        ip = frame[14:]
+        if self.family == 4:
+            if len(ip) < 40 or ip[9] != 6 or ip[12:20] != self.raw(self.guest) + self.raw(self.address):
+                return None
+            return ip[(ip[0] & 15) * 4:struct.unpack("!H", ip[2:4])[0]]
+        if len(ip) < 60 or ip[6] != 6 or ip[8:40] != self.raw(self.guest) + self.raw(self.address):
+            return None
+        return ip[40:40 + struct.unpack("!H", ip[4:6])[0]]
 
     def next(self, within):
         """The server's next segment of this connection, or None."""
@@ -170,13 +196,13 @@ class Connection:
                 frame, address = self.sock.recvfrom(70000)
             except socket.timeout:
                 return None
-            ip = frame[14:]
-            if address[2] == socket.PACKET_OUTGOING or len(ip) < 40 or ip[9] != 6:
+            tcp = self.tcp_of(frame)
+            if address[2] == socket.PACKET_OUTGOING or not tcp:
                 continue
-            if ip[12:20] != socket.inet_aton(self.guest) + socket.inet_aton(self.address):
-                continue
-            tcp = ip[(ip[0] & 15) * 4:struct.unpack("!H", ip[2:4])[0]]
-            if struct.unpack("!HH", tcp[:4]) != self.ports[::-1]:
+            theirs, ours = struct.unpack("!HH", tcp[:4])
+            if self.ports == (ours, None):
+                self.ports = (ours, theirs)
+            if self.ports != (ours, theirs):
                 continue
             seg = Segment(tcp, self.ISN, self.their_isn, time.monotonic())
             if seg.flags & S:
@@ -261,19 +287,36 @@ class Connection:
         self.app("accept")
         return syn
 
+    def listen(self):
+        """The application will connect to us, from a port that its SYN will tell."""
+        self.ports = (self.ports[0], None)
+
+    def open_by_app(self, registered=True):
+        """Handshake that the application begins; its SYN."""
+        self.listen()
+        self.app("connect %d" % self.ports[0])
+        syn = self.expect("S", seq=0)
+        self.send("SA", options=[(MSS, struct.pack("!H", 1460))])
+        self.expect("A", seq=1, ack=1)
+        if registered:
+            self.app("accept")
+        return syn
+
 
 def prepare(segments, neighbour):
     """All NICs: how many segments TCP may leave to the NIC at once; the peer's address, which nobody answers for."""
     lines = []
     for n in WAYS.values():
         lines.append("link set dev eth%d gso_max_segs %d" % (n, segments))
-        lines.append("neigh %s 10.%d.0.9 lladdr %s dev eth%d" % (neighbour, 77 + n, ":".join("%02x" % b for b in MAC), n))
+        for network in IP.values():
+            lines.append("neigh %s %s9 lladdr %s dev eth%d" % (
+                neighbour, network % (77 + n), ":".join("%02x" % b for b in MAC), n))
     t.guest().sh("printf '%s\\n' | ip -batch -" % "\\n".join(lines))
 
 
-def run_scripts(way, scripts, failures):
+def run_scripts(way, family, scripts, failures):
     """All of them, on one server; those that fail show their segments."""
-    server = Server(way)
+    server = Server(way, family)
     client_port = random.randrange(20000, 60000)
     try:
         for i, script in enumerate(scripts):
@@ -290,11 +333,11 @@ def run_scripts(way, scripts, failures):
         server.process.kill()
 
 
-def each_way(*scripts):
+def each_way(*scripts, ways=tuple(WAYS), family=4):
     """Runs the scripts in all ways at once."""
     failures = []
     prepare(1, "replace")
-    threads = [threading.Thread(target=run_scripts, args=(way, scripts, failures)) for way in WAYS]
+    threads = [threading.Thread(target=run_scripts, args=(way, family, scripts, failures)) for way in ways]
     try:
         for thread in threads:
             thread.start()

@@ -566,6 +566,55 @@ class Traffic:
             self.stop()
 
 
+# ---- datagrams ----
+
+class DatagramServer:
+    """tests/kernel/datagrams: sends datagrams back.  space: the guest's namespace it runs in."""
+
+    def __init__(self, interface, space):
+        argv = (["ip", "netns", "exec", space] if space else []) + ["tests/kernel/datagrams", interface, str(PORT)]
+        self.process = Process(argv)
+        json.loads(self.process.readline())
+
+    def counters(self):
+        self.process.send("counters\n")
+        return json.loads(self.process.readline())
+
+
+@contextlib.contextmanager
+def datagram_server(interface="eth0", space=None):
+    server = DatagramServer(interface, space)
+    try:
+        yield server
+        server.process.end_input()
+        eq(server.process.wait(), 0, "status of the server")
+    finally:
+        server.process.kill()
+
+
+def datagram_socket(address=GUEST, port=PORT):
+    s = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM)
+    s.settimeout(10 * SLOWER)
+    s.connect((address, port))
+    return s
+
+
+def datagram_echoed(s, data, what="datagram"):
+    s.send(data)
+    same(s.recv(65536), data, what)
+
+
+def exchange_datagrams(address, sizes, seed, sockets=5):
+    """Each datagram comes back as it was, to the socket that sent it; the bytes."""
+    rnd = random.Random(seed)
+    socks = [datagram_socket(address) for _ in range(sockets)]
+    for i, size in enumerate(sizes):
+        datagram_echoed(socks[i % sockets], rnd.randbytes(size), "datagram %d of %d bytes" % (i, size))
+    for s in socks:
+        s.close()
+    return sum(sizes)
+
+
 def run_program(argv):
     """A command of this machine, in the guest's network, that must succeed."""
     result = subprocess.run([str(word) for word in argv], capture_output=True, text=True)

@@ -9,14 +9,11 @@ import peer
 import t
 from peer import MSS, SACK, SACK_OK, STAMP, WSCALE, each_way
 
-FULL = 1460
-
-
 def pattern(start, n):
     return (bytes(range(256)) * (n // 256 + 2))[start % 256:start % 256 + n]
 
 
-def mss(n=FULL):
+def mss(n=1460):
     return (MSS, struct.pack("!H", n))
 
 
@@ -24,7 +21,7 @@ def syn_options(c):
     """SYN-ACK answers only the options that were offered, MSS always; segments keep within the peer's MSS."""
     syn = c.open(options=[mss(500)])
     t.eq(set(syn.options), {MSS}, "options of the SYN-ACK")
-    t.eq(syn.options[MSS], struct.pack("!H", FULL), "its MSS")
+    t.eq(syn.options[MSS], struct.pack("!H", c.full), "its MSS")
     c.app("write 1200")
     t.eq([len(s.data) for s in c.gather(1200)], [500, 500, 200], "segment sizes")
 
@@ -97,8 +94,8 @@ def delayed_ack(c):
     c.app("echo 0")
     c.send("PA", b"x" * 100)
     c.expect("A", ack=c.nxt, after=0.03, within=1.0)
-    c.send("A", b"x" * FULL)
-    c.send("PA", b"x" * FULL)
+    c.send("A", b"x" * c.full)
+    c.send("PA", b"x" * c.full)
     t.eq(c.drain(0.5)[-1].ack, c.nxt, "acknowledged")
 
 
@@ -122,7 +119,7 @@ def window_closes_and_reopens(c):
         if seg and seg.ack >= acked:        # others are late and say nothing
             t.ge(seg.ack + seg.win, edge if win is not None else 0, "right edge of the window")
             acked, win, edge = seg.ack, seg.win, seg.ack + seg.win
-        n = min(edge - c.nxt, FULL)
+        n = min(edge - c.nxt, c.full)
         if n > 0:
             c.send("PA", pattern(sent, n))
             sent += n
@@ -130,7 +127,7 @@ def window_closes_and_reopens(c):
     c.expect("A", ack=c.nxt, win=0)
     c.app("resume")
     t.same(c.app_reads(sent), pattern(0, sent), "what was read")
-    t.ge(max(s.win for s in c.drain()), 2 * FULL, "window that is announced")
+    t.ge(max(s.win for s in c.drain()), 2 * c.full, "window that is announced")
     c.send("PA", b"more")
     t.eq(c.app_reads(4), b"more", "bytes after it")
 
@@ -299,6 +296,89 @@ def server_ends_first(c):
     c.silence(0.3)
 
 
+def fin_with_the_handshake(c):
+    """The handshake's ACK may carry FIN: the application gets a connection whose stream has ended, and may write."""
+    c.send("S", options=[mss()])
+    c.expect("SA", ack=1)
+    c.send("FA")
+    c.expect("A", ack=2)
+    c.app("accept")
+    c.app("end", "eos")
+    c.app("write 100")
+    c.gather(100)
+    c.app("close")
+    c.expect("FA", ack=2)
+    c.send("A")
+    c.send("A")                                     # nobody is there any more
+    c.expect("R")
+
+
+def bytes_and_fin_with_the_handshake(c):
+    """The same with bytes in front of the FIN."""
+    c.send("S", options=[mss()])
+    c.expect("SA", ack=1)
+    c.send("FPA", b"all of it")
+    c.expect("A", ack=11)
+    c.app("accept")
+    t.eq(c.app_reads(9), b"all of it", "bytes of the application")
+    c.app("end", "eos")
+    c.app("close")
+    c.expect("FA", ack=11)
+    c.send("A")
+    c.silence(0.5)
+
+
+def fin_acknowledges_fin(c):
+    """
+    A FIN that acknowledges ours (FIN_WAIT_1) is acknowledged, and again when it is repeated (TIME_WAIT); both ends are over.
+    """
+    c.open()
+    c.app("shut")
+    c.expect("FA", seq=1)
+    c.send("FA")
+    c.expect("A", ack=2, seq=2)
+    t.true(c.app("end", None) in ("eos", "over"), "the application learns of the end")
+    c.send("FA", seq=1)
+    c.expect("A", ack=2, seq=2)
+    c.silence(0.3)
+
+
+def fin_repeated(c):
+    """A FIN that comes again is acknowledged again, and ends nothing (CLOSE_WAIT); so behind our own (LAST_ACK)."""
+    c.open()
+    c.send("FA")
+    c.expect("A", ack=2)
+    c.app("end", "eos")
+    for _ in range(2):
+        c.send("FA", seq=1)
+        c.expect("A", ack=2, seq=1)
+    c.app("write 100")
+    c.gather(100)
+    c.app("close")
+    c.expect("FA", seq=101, ack=2)
+    c.send("FA", seq=1, ack=101)
+    c.expect("A", ack=2, seq=102)
+    c.send("A")
+    c.send("A")
+    c.expect("R")
+
+
+def fin_repeated_in_closing(c):
+    """FINs that cross, and the peer's again before it acknowledges ours: it is acknowledged again; then as ever (TIME_WAIT)."""
+    c.open()
+    c.app("shut")
+    c.expect("FA", seq=1)
+    c.send("FA", ack=1)
+    c.expect("A", ack=2, seq=2)
+    c.send("FA", seq=1, ack=1)
+    c.expect("A", ack=2, seq=2)
+    c.send("A")
+    c.drain(0.2)
+    c.send("FA", seq=1)
+    c.expect("A", ack=2, seq=2)
+    c.silence(0.5)
+
+
 def simultaneous_close(c):
     """FINs that cross: each is acknowledged, and that is all."""
     c.open()
@@ -345,6 +425,13 @@ def test_ends():
     each_way(peer_ends_first, server_ends_first, simultaneous_close, data_after_close, close_behind_data)
 
 
+# [nics=3 timeout=120]
+def test_fins():
+    """FIN with the handshake's last segment, with the acknowledgement of ours, and once more in each state."""
+    each_way(fin_with_the_handshake, bytes_and_fin_with_the_handshake, fin_acknowledges_fin, fin_repeated,
+             fin_repeated_in_closing)
+
+
 def reset(c):
     """RST ends the connection at once; the application learns ECONNRESET; a second segment is answered by RST."""
     c.open()
@@ -378,6 +465,103 @@ def reset_in_close_wait(c):
     c.expect("R")
 
 
+def reset_in_syn_recv(c):
+    """RST instead of the handshake's ACK (SYN_RECV): there is no connection, also not with a late ACK; the next one is as ever."""
+    c.send("S", options=[mss()])
+    c.expect("SA", ack=1)
+    c.send("R")
+    c.send("A")
+    c.expect("R")
+    c.again()
+    c.open()
+    c.send("PA", b"new")
+    t.eq(c.app_reads(3), b"new", "bytes of the application")
+
+
+def reset_in_fin_wait_1(c):
+    """RST before our FIN was acknowledged (FIN_WAIT_1) ends the connection."""
+    c.open()
+    c.app("shut")
+    c.expect("FA")
+    c.send("R", seq=1)
+    c.app("end", "ECONNRESET")
+    c.send("A")
+    c.expect("R")
+    c.silence(0.5)                                  # nor does the FIN come again
+
+
+def reset_in_closing(c):
+    """RST after FINs that crossed (CLOSING): nothing comes any more."""
+    c.open()
+    c.app("shut")
+    c.expect("FA", seq=1)
+    c.send("FA", ack=1)
+    c.expect("A", ack=2, seq=2)
+    c.send("R")
+    t.true(c.app("end", None) in ("eos", "over", "ECONNRESET"), "the application learns of the end")
+    c.send("A")
+    c.expect("R")
+    c.silence(0.5)
+
+
+def reset_in_last_ack(c):
+    """RST instead of the last ACK (LAST_ACK): nothing comes any more; whether the application still holds the socket or not."""
+    c.open()
+    c.send("FA")
+    c.expect("A", ack=2)
+    c.app("end", "eos")
+    c.app("shut")
+    c.expect("FA", seq=1, ack=2)
+    c.send("R")
+    t.true(c.app("end", None) in ("eos", "over", "ECONNRESET", "EPIPE"), "the application learns of the end")
+    c.send("A")
+    c.expect("R")
+    c.silence(0.5)
+
+
+def reset_in_last_ack_closed(c):
+    """The same when the application has closed."""
+    c.open()
+    c.send("FA")
+    c.expect("A", ack=2)
+    c.app("close")
+    c.expect("FA", seq=1, ack=2)
+    c.send("R")
+    c.send("A")
+    c.expect("R")
+    c.silence(0.5)
+
+
+def into_time_wait(c):
+    c.open()
+    c.app("shut")
+    c.expect("FA", seq=1)
+    c.send("A")
+    c.send("FA")
+    c.expect("A", ack=2, seq=2)
+
+
+def reset_in_time_wait(c):
+    """RST with the next number, and no other, ends TIME_WAIT (tcp_rfc1337=0): the peer's FIN is answered by RST then."""
+    into_time_wait(c)
+    c.send("R", seq=1000)
+    c.drain(0.2)
+    c.send("FA", seq=1)
+    c.expect("A", ack=2, seq=2)
+    c.send("R")
+    c.send("FA", seq=1)
+    c.expect("R")
+
+
+def reset_in_time_wait_ignored(c):
+    """With tcp_rfc1337=1 RST does not end TIME_WAIT: the peer's FIN is acknowledged as before."""
+    into_time_wait(c)
+    c.send("R")
+    c.drain(0.2)
+    c.send("FA", seq=1)
+    c.expect("A", ack=2, seq=2)
+
+
 def blind_attacks(c):
     """
     RST and SYN that do not hit the next number do no harm: within the window they are challenged by an ACK, outside it RST is
@@ -397,7 +581,119 @@ def blind_attacks(c):
 # [nics=3 timeout=120]
 def test_resets():
     """Resets in all states, and attempts at them."""
-    each_way(reset, reset_in_fin_wait, reset_in_close_wait, blind_attacks)
+    each_way(reset_in_syn_recv, reset, reset_in_fin_wait_1, reset_in_fin_wait, reset_in_close_wait, reset_in_closing,
+             reset_in_last_ack, reset_in_last_ack_closed, reset_in_time_wait, blind_attacks)
+
+
+# [nics=3 timeout=120]
+def test_time_wait_kept():
+    """TIME_WAIT is not cut short by RST where the host is told so (RFC 1337)."""
+    t.guest().run("sysctl", "-qw", "net.ipv4.tcp_rfc1337=1")
+    try:
+        each_way(reset_in_time_wait_ignored)
+    finally:
+        t.guest().run("sysctl", "-qw", "net.ipv4.tcp_rfc1337=0")
+
+
+# [nics=3 timeout=120]
+def test_ipv6():
+    """Over IPv6: handshake, acknowledgements, windows, order, losses, ends, resets."""
+    each_way(syn_options, syn_all_options, bytes_before_the_application, ack_rides_on_the_reply, delayed_ack,
+             window_closes_and_reopens, retransmission, fast_retransmission, out_of_order, peer_ends_first,
+             server_ends_first, simultaneous_close, fin_with_the_handshake, fin_repeated, reset, reset_in_syn_recv,
+             reset_in_time_wait, blind_attacks, family=6)
+
+
+def active_open(c):
+    """The application connects: its SYN, bytes both ways, it ends first; the peer's FIN is acknowledged."""
+    syn = c.open_by_app()
+    t.eq(syn.options[MSS], struct.pack("!H", c.full), "MSS of the SYN")
+    c.send("PA", b"hello")
+    t.eq(c.app_reads(5), b"hello", "bytes of the application")
+    c.drain(0.3)
+    c.app("write 3000")
+    c.gather(3000)
+    c.app("close")
+    c.expect("FA", seq=3001, ack=6)
+    c.send("A")
+    c.send("FA")
+    c.expect("A", ack=7, seq=3002)
+    c.send("FA", seq=6)
+    c.expect("A", ack=7, seq=3002)
+
+
+def bytes_with_the_syn_ack_answered(c):
+    """Bytes and FIN that come before the application has registered its socket: read, and the end is told."""
+    c.open_by_app(registered=False)
+    c.send("FPA", b"at once")
+    c.expect("A", ack=9)
+    c.app("accept")
+    t.eq(c.app_reads(7), b"at once", "bytes of the application")
+    c.app("end", "eos")
+    c.app("close")
+    c.expect("FA", seq=1, ack=9)
+    c.send("A")
+    c.silence(0.3)
+
+
+def active_open_refused(c):
+    """RST with the ACK of the SYN refuses; the application learns ECONNREFUSED; RST without it is ignored, the SYN comes again."""
+    c.listen()
+    c.app("connect %d" % c.ports[0])
+    c.expect("S", seq=0)
+    c.rcv = 1
+    c.send("R", seq=0)
+    c.expect("S", seq=0, within=3)
+    c.send("RA", seq=0)
+    c.app("accept", "ECONNREFUSED")
+
+
+def simultaneous_open(c):
+    """SYNs that cross: SYN-ACK, and with its acknowledgement the connection is there."""
+    c.listen()
+    c.app("connect %d" % c.ports[0])
+    c.expect("S", seq=0)
+    c.send("S", options=[mss()])
+    c.expect("SA", seq=0, ack=1)
+    c.send("A")
+    c.app("accept")
+    c.send("PA", b"both")
+    t.eq(c.app_reads(4), b"both", "bytes of the application")
+    c.drain(0.3)
+    c.app("write 100")
+    c.gather(100)
+
+
+def active_and_simultaneous_close(c):
+    """FINs that cross on a connection of the application's own: each is acknowledged, and that is all."""
+    c.open_by_app()
+    c.app("shut")
+    c.expect("FA", seq=1)
+    c.send("FA", ack=1)
+    c.expect("A", ack=2, seq=2)
+    c.send("A")
+    t.true(c.app("end", None) in ("eos", "over"), "the application learns of the end")
+    c.silence(0.5)
+
+
+def active_and_reset(c):
+    """RST on a connection of the application's own: ECONNRESET."""
+    c.open_by_app()
+    c.send("R")
+    c.app("end", "ECONNRESET")
+    c.send("A")
+    c.expect("R")
+
+
+CLIENTS = (active_open, bytes_with_the_syn_ack_answered, active_open_refused, simultaneous_open, active_and_simultaneous_close,
+           active_and_reset)
+
+
+# [nics=3 timeout=120]
+def test_client():
+    """A socket that connects and is registered then, over IPv4 and IPv6: handshakes, ends."""
+    each_way(*CLIENTS, ways=("socket", "port"))
+    each_way(*CLIENTS, ways=("socket", "port"), family=6)
 
 
 t.main()
