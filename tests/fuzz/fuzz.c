@@ -95,7 +95,7 @@ static void prepare(struct rnd *r)
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	t_must(arena == (void *)room);
 	for (uint32_t i = 0; i < SOCKS; i++)
-		fz.sock[i] = (struct sock){ -1, -1 };
+		fz.sock[i] = no_sock;
 	fz.epoll = epoll_create1(EPOLL_CLOEXEC);
 	t_must(fz.epoll >= 0 &&
 	       !socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fz.pipe));
@@ -337,9 +337,34 @@ static void attend(pid_t player, uint64_t epoch)
 		T_FAIL("processes cannot be killed; step %u, %s", told->step, told->name);
 		tell_stacks();
 	}
-	printf("epoch %llu: %u steps, requests %u done %u refused, %s, %llu ms\n",
-	       (unsigned long long)epoch, told->step, told->ok, told->failed, end,
+	printf("epoch %llu: %u steps, requests %u done %u refused, datagrams %u in %u out %u back, "
+	       "%s, %llu ms\n",
+	       (unsigned long long)epoch, told->step, told->ok, told->failed, told->datagrams_in,
+	       told->datagrams_out, told->datagrams_back, end,
 	       (unsigned long long)(now_ms() - start));
+}
+
+/* Of all epochs. */
+static struct {
+	uint32_t epochs;
+	uint64_t in, out, back;
+} datagrams;
+
+static void add_datagrams(void)
+{
+	datagrams.epochs++;
+	datagrams.in += told->datagrams_in;
+	datagrams.out += told->datagrams_out;
+	datagrams.back += told->datagrams_back;
+}
+
+/* A fuzzer whose sockets nobody registers finds nothing. */
+static void datagrams_passed(void)
+{
+	printf("datagrams %llu in, %llu out, %llu back\n", (unsigned long long)datagrams.in,
+	       (unsigned long long)datagrams.out, (unsigned long long)datagrams.back);
+	if (datagrams.epochs >= 30)
+		t_true(datagrams.in && datagrams.out && datagrams.back);
 }
 
 static void run_epoch(uint64_t epoch)
@@ -361,6 +386,7 @@ static void run_epoch(uint64_t epoch)
 	}
 	setpgid(player, player);
 	attend(player, epoch);
+	add_datagrams();
 	if (told->complaint[0])
 		T_FAIL("%s", told->complaint);
 	world_tidy();
@@ -410,6 +436,7 @@ int main(int argc, char **argv)
 	for (uint64_t epoch = o.first; epoch - o.first < o.epochs && now_ms() < end && !t_failures;
 	     epoch++)
 		run_epoch(epoch);
+	datagrams_passed();
 	world_end();
 	return t_end();
 }
