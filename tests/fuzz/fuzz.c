@@ -347,24 +347,29 @@ static void attend(pid_t player, uint64_t epoch)
 /* Of all epochs. */
 static struct {
 	uint32_t epochs;
-	uint64_t in, out, back;
-} datagrams;
+	uint64_t registered[KINDS], in, out, back;
+} sum;
 
-static void add_datagrams(void)
+static void add_up(void)
 {
-	datagrams.epochs++;
-	datagrams.in += told->datagrams_in;
-	datagrams.out += told->datagrams_out;
-	datagrams.back += told->datagrams_back;
+	sum.epochs++;
+	for (uint32_t i = 0; i < KINDS; i++)
+		sum.registered[i] += told->registered[i];
+	sum.in += told->datagrams_in;
+	sum.out += told->datagrams_out;
+	sum.back += told->datagrams_back;
 }
 
-/* A fuzzer whose sockets nobody registers finds nothing. */
-static void datagrams_passed(void)
+/* A fuzzer whose sockets are not registered, or have no traffic, finds nothing. */
+static void look_at_sum(void)
 {
-	printf("datagrams %llu in, %llu out, %llu back\n", (unsigned long long)datagrams.in,
-	       (unsigned long long)datagrams.out, (unsigned long long)datagrams.back);
-	if (datagrams.epochs >= 30)
-		t_true(datagrams.in && datagrams.out && datagrams.back);
+	printf("registered");
+	for (uint32_t i = 0; i < KINDS; i++)
+		printf(" %s %llu,", sock_kinds[i], (unsigned long long)sum.registered[i]);
+	printf(" datagrams %llu in, %llu out, %llu back\n", (unsigned long long)sum.in,
+	       (unsigned long long)sum.out, (unsigned long long)sum.back);
+	if (sum.epochs >= 30)
+		t_true(sum.registered[0] && sum.in && sum.out && sum.back);
 }
 
 static void run_epoch(uint64_t epoch)
@@ -386,7 +391,7 @@ static void run_epoch(uint64_t epoch)
 	}
 	setpgid(player, player);
 	attend(player, epoch);
-	add_datagrams();
+	add_up();
 	if (told->complaint[0])
 		T_FAIL("%s", told->complaint);
 	world_tidy();
@@ -436,7 +441,7 @@ int main(int argc, char **argv)
 	for (uint64_t epoch = o.first; epoch - o.first < o.epochs && now_ms() < end && !t_failures;
 	     epoch++)
 		run_epoch(epoch);
-	datagrams_passed();
+	look_at_sum();
 	world_end();
 	return t_end();
 }

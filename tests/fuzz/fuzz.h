@@ -26,6 +26,7 @@
 #define PLACE		(1UL << 30)	/* address space of a handle */
 #define HELPERS		6
 #define RINGS		8		/* rings of a handle that we look at */
+#define KINDS		5		/* of sockets that can be registered */
 
 /* ---- decisions ---- */
 
@@ -119,6 +120,7 @@ struct told {
 	_Atomic uint32_t step;
 	char name[32];
 	_Atomic uint32_t ok, failed;	/* results of requests */
+	_Atomic uint32_t registered[KINDS];	/* sockets, by what sock_kind() says */
 	_Atomic uint32_t datagrams_in;	/* received in slots */
 	_Atomic uint32_t datagrams_out;	/* slots that UDP sockets took */
 	_Atomic uint32_t datagrams_back;	/* that peers have read */
@@ -170,6 +172,8 @@ void sock_close(struct sock *s);
 void step_pair(struct rnd *r);
 void step_udp_pair(struct rnd *r);
 const struct nm_pst_addr *sock_to(int fd);
+uint32_t sock_kind(int fd);
+extern const char *const sock_kinds[KINDS];
 
 /* world.c */
 int shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -331,13 +331,16 @@ static void step_register_socket(struct rnd *r)
 {
 	struct handle *h = bound_handle(r);
 	struct nmreq_pst_fd_reg reg = { .fd = (uint32_t)any_fd(r) };
+	uint32_t kind;
 
 	if (fz.newest && once_in(r, 2))
 		reg.fd = (uint32_t)fz.newest->fd;
 	if (once_in(r, 3))
 		reg.flags = once_in(r, 10) ? odd_number(r) : PST_FD_BY_QUEUE;
-	call(r, h->fd, NETMAP_REQ_PST_FD_REG, once_in(r, 2) ? "" : h->name, &reg, sizeof(reg),
-	     NULL);
+	kind = sock_kind((int)reg.fd);
+	if (call(r, h->fd, NETMAP_REQ_PST_FD_REG, once_in(r, 2) ? "" : h->name, &reg, sizeof(reg),
+		 NULL) == 0 && kind < KINDS)
+		told->registered[kind]++;
 }
 
 static void step_attach(struct rnd *r)

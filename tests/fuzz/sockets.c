@@ -257,6 +257,8 @@ static void step_other_kind(struct rnd *r)
 		*s = (struct sock){ .fd = two[0], .peer = two[1] };
 	else
 		s->fd = socket(kinds[i].family, kinds[i].type | SOCK_NONBLOCK, kinds[i].protocol);
+	if (s->peer >= 0)
+		fz.newest = s;
 }
 
 /* ---- datagrams ---- */
@@ -360,6 +362,8 @@ void step_udp_pair(struct rnd *r)
 		connect_to(s->fd, &s->to);
 	udp_options(r, s->fd);
 	udp_options(r, s->peer);
+	for (uint32_t n = below(r, 5); n; n--)	/* before it is registered */
+		send(s->peer, data, below(r, 3000), MSG_DONTWAIT | MSG_NOSIGNAL);
 	fz.newest = s;
 }
 
@@ -396,6 +400,23 @@ const struct nm_pst_addr *sock_to(int fd)
 		if (fz.sock[i].fd == fd && fz.sock[i].to.family)
 			return &fz.sock[i].to;
 	return NULL;
+}
+
+const char *const sock_kinds[KINDS] = { "TCP", "UDP", "MPTCP", "SCTP", "Unix" };
+
+/* KINDS if it is none. */
+uint32_t sock_kind(int fd)
+{
+	static const int protocols[KINDS] = { IPPROTO_TCP, IPPROTO_UDP, IPPROTO_MPTCP, IPPROTO_SCTP, 0 };
+	socklen_t len = sizeof(int);
+	uint32_t i = 0;
+	int protocol;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PROTOCOL, &protocol, &len))
+		return KINDS;
+	while (i < KINDS && protocols[i] != protocol)
+		i++;
+	return i;
 }
 
 /* ---- what peers do ---- */
