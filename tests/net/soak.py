@@ -295,9 +295,9 @@ class Life:
         t.eq(stats["corrupt"], 0, "buffers put aside whose content changed")
         for name in ("bad_index", "bad_owner", "bad_place", "bad_flags", "bad_pointers", "nic_bad"):
             t.eq(counters[name], 0, name)
-        if self.registered:
-            t.eq((counters["accepted"], counters["closed"]), (stats["accepted"], stats["accepted"]),
-                 "connections accepted and closed by the module")
+        if self.registered:     # what is congested is closed when TCP has it, or after TCP_LINGER2
+            t.eq(counters["accepted"], stats["accepted"], "connections accepted by the module")
+            t.wait_for(lambda: self.server.counters()["closed"] == stats["accepted"], "all are closed by the module", 90)
         t.true(self.crowd.answers or self.crowd.datagrams < 100, "some datagrams are answered")
         self.server.quit()
 
