@@ -62,7 +62,7 @@ void pst_owner_destroy(struct pst_owner *owner)
 }
 
 /* The table is compared only: while the process lives, the address is not another one's. */
-static bool owned_by_caller(const struct pst_owner *owner)
+bool pst_owned_by_caller(const struct pst_owner *owner)
 {
 	return owner->tgid == task_tgid(current) && owner->files == current->files;
 }
@@ -329,7 +329,7 @@ static struct pst_listener *next_acceptable(struct pst_ring *ring, struct list_h
 
 	spin_lock_bh(&ring->lock);
 	list_for_each_entry(l, turn, ready_node)
-		if (owned_by_caller(&l->owner)) {
+		if (pst_owned_by_caller(&l->owner)) {
 			list_del_init(&l->ready_node);
 			found = l;
 			break;
@@ -379,7 +379,7 @@ static struct pst_sock *next_closing(struct pst_ring *ring)
 
 	spin_lock_bh(&ring->lock);
 	list_for_each_entry(ps, &ring->closing, close_node)
-		if (owned_by_caller(&ps->owner)) {
+		if (pst_owned_by_caller(&ps->owner)) {
 			list_del_init(&ps->close_node);
 			found = ps;
 			break;

@@ -65,7 +65,7 @@ struct pst_ring {
 
 	struct pst_kring rx;
 	struct pst_sock **rx_sock;	/* [rx.n] whose data an unpublished slot has */
-	u32 *tx_buf;			/* [tx.n] buffer granted with the slot */
+	u32 *tx_buf;			/* [tx.n] the own buffer of the slot */
 	struct pst_sock **tx_sock;	/* [tx.n] counted; whose slot is held back */
 	struct pst_kring tx;
 

@@ -326,6 +326,16 @@ static u32 steering(const struct pst_sock *ps)
 }
 
 /*
+ * @sk has the number by which @old was registered.  If one process did both, that descriptor of
+ * @old was closed, though @old may live: another thread's close(), which frees the number first,
+ * is not through, or there are other descriptors.
+ */
+static bool is_renumbered(const struct pst_sock *old, const struct sock *sk)
+{
+	return old->sk != sk && pst_owned_by_caller(&old->owner);
+}
+
+/*
  * Registers @sk, which is @fd in the caller's table, with one of the rings @among (see
  * pst_nic_ring_for()); @is_new: the application is to be told.
  * -ENOTCONN: not connected, UDP: not bound; -EBUSY: registered already, or somebody else's
@@ -357,7 +367,7 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 		set_bit(PST_SOCK_NEW, &ps->flags);
 
 	old = pst_fdmap_get(&port->socks, fd);
-	if (old && pst_sock_dead(old)) {
+	if (old && (pst_sock_dead(old) || is_renumbered(old, sk))) {
 		forget(port, old);
 		old = NULL;
 	}

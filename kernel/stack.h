@@ -135,6 +135,7 @@ void pst_sock_put(struct pst_sock *ps);
 /* accept.c */
 void pst_owner_init(struct pst_owner *owner);
 void pst_owner_destroy(struct pst_owner *owner);
+bool pst_owned_by_caller(const struct pst_owner *owner);
 int pst_listener_register(struct pst_port *port, const struct pst_rings *among, struct sock *sk,
 			  int fd);
 void pst_listeners_sweep(struct pst_port *port);

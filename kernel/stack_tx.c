@@ -646,8 +646,12 @@ static void renew_slot(struct tx_chunk *c, u32 i, const struct tx_slot *t)
 	slot->flags = 0;
 	if (t->e.buf == PST_BUF_NONE && t->e.keep)
 		put_own_back(ring, i);
-	if (t->e.buf == PST_BUF_NONE || ((t->fate == FATE_COPY || t->fate == FATE_DROPPED) && !t->e.keep))
-		return;		/* its buffer was not used up */
+	if (t->e.buf == PST_BUF_NONE)
+		return;
+	if ((t->fate == FATE_COPY || t->fate == FATE_DROPPED) && !t->e.keep) {
+		ring->tx_buf[i] = t->e.buf;	/* not used up: now the slot's own */
+		return;
+	}
 	slot->len = PST_BUF_SIZE;
 	slot->flags = NS_BUF_CHANGED;
 	if (t->e.keep) {
@@ -670,6 +674,8 @@ static void finish_slot(struct tx_chunk *c, u32 i, struct tx_slot *t)
 
 	switch (t->fate) {
 	case FATE_NOTHING:
+		if (!t->e.keep)
+			ring->tx_buf[i] = t->e.buf;	/* whatever it is, see put_own_back() */
 		break;
 	case FATE_LATER:
 	case FATE_HELD:
@@ -682,6 +688,8 @@ static void finish_slot(struct tx_chunk *c, u32 i, struct tx_slot *t)
 		slot->err = t->err;
 		if (t->e.keep)
 			put_own_back(ring, i);
+		else if (t->e.buf != PST_BUF_NONE)
+			ring->tx_buf[i] = t->e.buf;
 		break;
 	case FATE_SEND:
 		release_sent(c->ring, &t->e);
@@ -844,6 +852,7 @@ static bool send_small(struct pst_ring *ring, struct pst_batch *batch, u32 i)
 
 	if (unlikely(sent == -EAGAIN))
 		return false;
+	ring->tx_buf[i] = s.buf_idx;
 	if (unlikely(sent < 0)) {
 		slot->flags = NS_PST_REFUSED;
 		slot->err = -sent;

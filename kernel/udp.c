@@ -511,6 +511,8 @@ static int send_some(struct pst_sock *ps, struct socket *sock, struct pst_txq_en
 	u32 alike;
 	int err;
 
+	if (unlikely(e[0]->buf == PST_BUF_NONE && e[0]->close))
+		return 1;	/* closes, and has nothing to send */
 	if (e[0]->to) {
 		err = read_peer(ps->ring->pool.bufs, e[0], &addr);
 		if (err)

@@ -85,7 +85,8 @@
  *                by one sync; else it is refused (EINVAL).
  *                A datagram is sent or it is refused, whole; err is what send() would say.
  *                Errors of datagrams sent before (ICMP) come as events, and the socket
- *                goes on.  There is no end of stream; NS_PST_SHUT is refused.
+ *                goes on.  There is no end of stream; NS_PST_SHUT is refused.  NS_PST_CLOSE
+ *                alone sends nothing; with a datagram that is refused it does not close.
  *                When the socket's own receive queue is full, UDP drops, as ever.
  *                UDP_GRO may be set: datagrams still come one by one.  Consecutive slots of
  *                equal length to one peer leave with one UDP_SEGMENT where that is possible.

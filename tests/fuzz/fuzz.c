@@ -95,7 +95,7 @@ static void prepare(struct rnd *r)
 		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
 	t_must(arena == (void *)room);
 	for (uint32_t i = 0; i < SOCKS; i++)
-		fz.sock[i] = (struct sock){ -1, -1 };
+		fz.sock[i] = no_sock;
 	fz.epoll = epoll_create1(EPOLL_CLOEXEC);
 	t_must(fz.epoll >= 0 &&
 	       !socketpair(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fz.pipe));
@@ -337,9 +337,39 @@ static void attend(pid_t player, uint64_t epoch)
 		T_FAIL("processes cannot be killed; step %u, %s", told->step, told->name);
 		tell_stacks();
 	}
-	printf("epoch %llu: %u steps, requests %u done %u refused, %s, %llu ms\n",
-	       (unsigned long long)epoch, told->step, told->ok, told->failed, end,
+	printf("epoch %llu: %u steps, requests %u done %u refused, datagrams %u in %u out %u back, "
+	       "%s, %llu ms\n",
+	       (unsigned long long)epoch, told->step, told->ok, told->failed, told->datagrams_in,
+	       told->datagrams_out, told->datagrams_back, end,
 	       (unsigned long long)(now_ms() - start));
+}
+
+/* Of all epochs. */
+static struct {
+	uint32_t epochs;
+	uint64_t registered[KINDS], in, out, back;
+} sum;
+
+static void add_up(void)
+{
+	sum.epochs++;
+	for (uint32_t i = 0; i < KINDS; i++)
+		sum.registered[i] += told->registered[i];
+	sum.in += told->datagrams_in;
+	sum.out += told->datagrams_out;
+	sum.back += told->datagrams_back;
+}
+
+/* A fuzzer whose sockets are not registered, or have no traffic, finds nothing. */
+static void look_at_sum(void)
+{
+	printf("registered");
+	for (uint32_t i = 0; i < KINDS; i++)
+		printf(" %s %llu,", sock_kinds[i], (unsigned long long)sum.registered[i]);
+	printf(" datagrams %llu in, %llu out, %llu back\n", (unsigned long long)sum.in,
+	       (unsigned long long)sum.out, (unsigned long long)sum.back);
+	if (sum.epochs >= 30)
+		t_true(sum.registered[0] && sum.in && sum.out && sum.back);
 }
 
 static void run_epoch(uint64_t epoch)
@@ -361,6 +391,7 @@ static void run_epoch(uint64_t epoch)
 	}
 	setpgid(player, player);
 	attend(player, epoch);
+	add_up();
 	if (told->complaint[0])
 		T_FAIL("%s", told->complaint);
 	world_tidy();
@@ -410,6 +441,7 @@ int main(int argc, char **argv)
 	for (uint64_t epoch = o.first; epoch - o.first < o.epochs && now_ms() < end && !t_failures;
 	     epoch++)
 		run_epoch(epoch);
+	look_at_sum();
 	world_end();
 	return t_end();
 }

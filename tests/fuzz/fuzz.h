@@ -26,6 +26,7 @@
 #define PLACE		(1UL << 30)	/* address space of a handle */
 #define HELPERS		6
 #define RINGS		8		/* rings of a handle that we look at */
+#define KINDS		5		/* of sockets that can be registered */
 
 /* ---- decisions ---- */
 
@@ -97,11 +98,15 @@ struct handle {
 
 struct sock {
 	int fd, peer;		/* -1: none.  The peer is never registered on purpose */
+	struct nm_pst_addr to;	/* UDP: where the peer is; else family 0 */
 };
+
+static const struct sock no_sock = { .fd = -1, .peer = -1 };
 
 struct player {
 	struct handle handle[HANDLES];
 	struct sock sock[SOCKS];
+	struct sock *newest;	/* of the connected and bound ones, or NULL */
 	pid_t helper[HELPERS];
 	int epoll;
 	int pipe[2];		/* a unix socket pair to pass descriptors through */
@@ -115,6 +120,10 @@ struct told {
 	_Atomic uint32_t step;
 	char name[32];
 	_Atomic uint32_t ok, failed;	/* results of requests */
+	_Atomic uint32_t registered[KINDS];	/* sockets, by what sock_kind() says */
+	_Atomic uint32_t datagrams_in;	/* received in slots */
+	_Atomic uint32_t datagrams_out;	/* slots that UDP sockets took */
+	_Atomic uint32_t datagrams_back;	/* that peers have read */
 	_Atomic bool nic, veth;		/* have been changed */
 	char complaint[256];
 };
@@ -161,6 +170,10 @@ struct sock *any_sock(struct rnd *r);
 int any_fd(struct rnd *r);
 void sock_close(struct sock *s);
 void step_pair(struct rnd *r);
+void step_udp_pair(struct rnd *r);
+const struct nm_pst_addr *sock_to(int fd);
+uint32_t sock_kind(int fd);
+extern const char *const sock_kinds[KINDS];
 
 /* world.c */
 int shell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -46,8 +46,10 @@ static void mangle_slot(struct rnd *r, const struct handle *h, volatile struct n
 		NS_PST_RESUME,
 		NS_PST_KEEP | NS_PST_CLOSE,
 		NS_PST_SHUT | NS_PST_PAUSE,
+		NS_PST_TO,
+		NS_PST_CONT,
+		NS_PST_TO | NS_PST_CONT,
 		NS_PST_REFUSED,
-		NS_PST_EVENT,
 	};
 
 	switch (below(r, 8)) {
@@ -68,12 +70,13 @@ static void mangle_ring(struct rnd *r, volatile struct netmap_ring *ring, uint32
 {
 	uint32_t n = below(r, slots + 1);
 
-	switch (below(r, 10)) {
+	switch (below(r, 11)) {
 	case 0: case 1: case 2: ring->head = ring->cur = ring->tail; break;
 	case 3: case 4: ring->head = n; break;
 	case 5: case 6: ring->cur = n; break;
 	case 7: ring->tail = once_in(r, 2) ? n : odd_number(r); break;
 	case 8: ring->head = odd_number(r); break;
+	case 9: ring->flags ^= NR_PST_TELL_LOW; break;
 	default: ring->flags = odd_number(r);
 	}
 }

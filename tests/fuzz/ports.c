@@ -331,11 +331,16 @@ static void step_register_socket(struct rnd *r)
 {
 	struct handle *h = bound_handle(r);
 	struct nmreq_pst_fd_reg reg = { .fd = (uint32_t)any_fd(r) };
+	uint32_t kind;
 
+	if (fz.newest && once_in(r, 2))
+		reg.fd = (uint32_t)fz.newest->fd;
 	if (once_in(r, 3))
 		reg.flags = once_in(r, 10) ? odd_number(r) : PST_FD_BY_QUEUE;
-	call(r, h->fd, NETMAP_REQ_PST_FD_REG, once_in(r, 2) ? "" : h->name, &reg, sizeof(reg),
-	     NULL);
+	kind = sock_kind((int)reg.fd);
+	if (call(r, h->fd, NETMAP_REQ_PST_FD_REG, once_in(r, 2) ? "" : h->name, &reg, sizeof(reg),
+		 NULL) == 0 && kind < KINDS)
+		told->registered[kind]++;
 }
 
 static void step_attach(struct rnd *r)
@@ -533,6 +538,7 @@ static void step_take(struct rnd *r)
 			struct netmap_slot *slot = &ring->slot[head];
 			uint32_t idx = slot->buf_idx;
 
+			told->datagrams_in += !!(slot->flags & NS_PST_FROM);
 			if (slot->flags & NS_PST_ACCEPT)
 				adopt(r, slot->fd);
 			else if (slot->flags & NS_PST_EVENT && slot->err == 0 && once_in(r, 2))
@@ -545,20 +551,104 @@ static void step_take(struct rnd *r)
 		}
 		v->head = head;
 		v->cur = once_in(r, 8) ? v->tail : head;
+		if (once_in(r, 16))
+			v->flags ^= NR_PST_TELL_LOW;
 	);
 }
 
-static void step_send(struct rnd *r)
+/* What came back of the @n slots before @head that name UDP sockets, and was not refused. */
+static void count_sent(const struct handle *h, const struct netmap_ring *ring, uint32_t head,
+		       uint32_t n)
+{
+	while (n--) {
+		head = (head ? head : h->tx_slots) - 1;
+		told->datagrams_out += !(ring->slot[head].flags & NS_PST_REFUSED) &&
+				       sock_to(ring->slot[head].fd);
+	}
+}
+
+/* A sync; have all @n slots been taken, they are looked at. */
+static void sync_sent(struct rnd *r, const struct handle *h, struct netmap_ring *ring, uint32_t n)
+{
+	if (sync_handle(h, (int)below(r, 3), 0) < 0)
+		return;
+	GUARDED(
+		volatile struct netmap_ring *v = ring;
+		uint32_t head = v->head % h->tx_slots;
+
+		if (v->tail == (head ? head : h->tx_slots) - 1)
+			count_sent(h, ring, head, n);
+	);
+}
+
+/* A UDP socket's slot mostly says where to, and now and then goes on in the next one. */
+static void address_slot(struct rnd *r, const struct handle *h, struct netmap_slot *slot,
+			 const struct nm_pst_addr *to)
+{
+	if (!once_in(r, 4) && slot->buf_idx < h->nbufs && slot->len + sizeof(*to) <= 4096) {
+		slot->offset += (uint16_t)sizeof(*to);
+		slot->len += (uint16_t)sizeof(*to);
+		nm_pst_setaddr(h->bufs + slot->buf_idx * 4096UL, slot, to);
+		slot->flags |= NS_PST_TO;
+	}
+	if (once_in(r, 6))
+		slot->flags |= NS_PST_CONT;
+}
+
+static void fill_slot(struct rnd *r, struct handle *h, struct netmap_slot *slot, bool flagged)
 {
 	static const uint16_t flags[] = {
 		NS_PST_SHUT,   NS_PST_CLOSE, NS_PST_PAUSE,
 		NS_PST_RESUME, NS_PST_KEEP,  NS_PST_KEEP | NS_PST_SHUT,
 		NS_PST_KEEP,   NS_REPORT,    NS_PST_PAUSE | NS_PST_RESUME,
+		NS_PST_TO,     NS_PST_CONT,  NS_PST_TO | NS_PST_CONT,
 		NS_MOREFRAG,
 	};
+	const struct nm_pst_addr *to;
+
+	slot->fd = any_fd(r);
+	slot->offset = (uint16_t)(once_in(r, 2) ? 0 : below(r, 200));
+	slot->len = (uint16_t)(slot->offset +
+			       below(r, once_in(r, 2) ? 300 : 4096 - slot->offset));
+	slot->flags = flagged && once_in(r, 4) ? pick(r, flags) : 0;
+	if (h->nextra && (slot->flags & NS_PST_KEEP || once_in(r, 4))) {
+		if (slot->flags & NS_PST_KEEP)
+			slot->buf_idx = h->extra[below(r, h->nextra)];
+		else
+			keep_extra(h, &slot->buf_idx, true);
+	}
+	to = sock_to(slot->fd);
+	if (to && h->bufs)
+		address_slot(r, h, slot, to);
+}
+
+/*
+ * As the slot before it: of the same socket, length and peer, which may leave with it, or as the
+ * next part of its datagram.
+ */
+static void repeat_slot(struct rnd *r, const struct handle *h, struct netmap_slot *slot,
+			const struct netmap_slot *before)
+{
+	const struct nm_pst_addr *to = sock_to(before->fd);
+
+	slot->fd = before->fd;
+	slot->offset = before->offset;
+	slot->len = before->len;
+	slot->flags = 0;
+	if (before->flags & NS_PST_CONT) {
+		slot->flags = once_in(r, 2) ? NS_PST_CONT : 0;
+	} else if (to && before->flags & NS_PST_TO && slot->buf_idx < h->nbufs &&
+		   slot->offset >= sizeof(*to) && slot->offset <= 4096) {
+		nm_pst_setaddr(h->bufs + slot->buf_idx * 4096UL, slot, to);
+		slot->flags = NS_PST_TO;
+	}
+}
+
+static void step_send(struct rnd *r)
+{
 	struct handle *h = bound_handle(r);
 	struct netmap_ring *ring = h->tx[below(r, RINGS)];
-	uint32_t n = once_in(r, 4) ? h->tx_slots : below(r, 20);
+	uint32_t n = once_in(r, 4) ? h->tx_slots : below(r, 20), runs = 1 + below(r, 20), done = 0;
 	bool flagged = once_in(r, 3);
 
 	if (!ring)
@@ -567,27 +657,66 @@ static void step_send(struct rnd *r)
 		return;
 	GUARDED(
 		volatile struct netmap_ring *v = ring;
+		struct netmap_slot *before = NULL;
 		uint32_t head = v->head % h->tx_slots;
 
 		for (uint32_t i = 0; i < n && head != v->tail; i++) {
 			struct netmap_slot *slot = &ring->slot[head];
 
-			slot->fd = any_fd(r);
-			slot->offset = (uint16_t)(once_in(r, 2) ? 0 : below(r, 200));
-			slot->len = (uint16_t)(slot->offset +
-					       below(r, once_in(r, 2) ? 300 : 4096 - slot->offset));
-			slot->flags = flagged && once_in(r, 4) ? pick(r, flags) : 0;
-			if (h->nextra && (slot->flags & NS_PST_KEEP || once_in(r, 4))) {
-				if (slot->flags & NS_PST_KEEP)
-					slot->buf_idx = h->extra[below(r, h->nextra)];
-				else
-					keep_extra(h, &slot->buf_idx, true);
-			}
+			if (before && !once_in(r, runs))
+				repeat_slot(r, h, slot, before);
+			else
+				fill_slot(r, h, slot, flagged);
+			before = slot;
 			head = head + 1 == h->tx_slots ? 0 : head + 1;
+			done++;
 		}
 		v->head = v->cur = head;
 	);
-	sync_handle(h, (int)below(r, 3), 0);
+	sync_sent(r, h, ring, done);
+}
+
+/* What has come goes back in the buffers it came in, as with an application that answers. */
+static void step_answer(struct rnd *r)
+{
+	struct handle *h = bound_handle(r);
+	uint32_t i = below(r, RINGS), n = 0;
+	struct netmap_ring *rx = h->rx[i] ? h->rx[i] : h->rx[0];
+	struct netmap_ring *tx = h->tx[i] ? h->tx[i] : h->tx[0];
+
+	if (!rx || !tx)
+		return;
+	GUARDED(
+		volatile struct netmap_ring *vrx = rx, *vtx = tx;
+		uint32_t in = vrx->head % h->rx_slots, out = vtx->head % h->tx_slots;
+
+		while (in != vrx->tail && out != vtx->tail) {
+			struct netmap_slot *from = &rx->slot[in], *to = &tx->slot[out];
+			uint16_t flags = from->flags;
+			uint32_t buf = from->buf_idx;
+
+			in = in + 1 == h->rx_slots ? 0 : in + 1;
+			if (flags & NS_PST_EVENT) {
+				if (flags & NS_PST_ACCEPT)
+					adopt(r, from->fd);
+				continue;
+			}
+			told->datagrams_in += !!(flags & NS_PST_FROM);
+			to->fd = from->fd;
+			to->offset = from->offset;
+			to->len = from->len;
+			to->flags = (uint16_t)(NS_BUF_CHANGED | (flags & NS_PST_FROM ? NS_PST_TO : 0) |
+					       (flags & NS_PST_MORE ? NS_PST_CONT : 0));
+			from->buf_idx = to->buf_idx;
+			from->flags = NS_BUF_CHANGED;
+			to->buf_idx = buf;
+			out = out + 1 == h->tx_slots ? 0 : out + 1;
+			n++;
+		}
+		vrx->head = vrx->cur = in;
+		vtx->head = vtx->cur = out;
+	);
+	sync_sent(r, h, tx, n);
 }
 
 /* Buffers of our own: taken out of the list, put back, or a list of nonsense. */
@@ -711,10 +840,10 @@ void ports_begin(struct rnd *r)
 		return;
 	h->reg = reg;
 	step_map(r);
-	for (uint32_t i = 0; i < 6; i++)
-		step_pair(r);
-	for (uint32_t i = 0; i < 6; i++)
+	for (uint32_t i = 0; i < 6; i++) {
+		once_in(r, 3) ? step_udp_pair(r) : step_pair(r);
 		step_register_socket(r);
+	}
 	if (once_in(r, 2))
 		count(port_ioctl(h->fd, NETMAP_REQ_PST_ATTACH,
 				 once_in(r, 3) ? "stack:eth0" : "stack:fz0", &a));
@@ -733,6 +862,7 @@ const struct step port_steps[] = {
 	{ "remap", 4, step_remap },
 	{ "take", 40, step_take },
 	{ "send", 50, step_send },
+	{ "answer", 20, step_answer },
 	{ "extra", 8, step_extra },
 	{ "sync", 50, step_sync },
 	{ "wait", 12, step_wait },

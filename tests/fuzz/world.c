@@ -28,7 +28,9 @@ static void make_veth(void)
 	link_veth("fz0", "fz1", fz.space);
 	link_address("fz0", -1, "10.98.0.1", 24);
 	link_change("fz0", -1, true, 0, -1);
+	link_address("fz0", -1, "fd98::1", 64);
 	link_address("fz1", fz.space, "10.98.0.2", 24);
+	link_address("fz1", fz.space, "fd98::2", 64);
 	link_checksums("fz1", fz.space);
 	link_change("fz1", fz.space, true, 0, -1);
 }
@@ -50,7 +52,8 @@ static void set_parameter(const char *name, uint32_t value)
 void world_make(void)
 {
 	/* orphans with unacknowledged data give up within seconds; huge pages for memory of ours */
-	shell("ip netns add fz; ip -n fz link set lo up; sysctl -qw vm.nr_hugepages=16;"
+	shell("modprobe -qa sctp tls; ip netns add fz; ip -n fz link set lo up;"
+	      "sysctl -qw vm.nr_hugepages=16;"
 	      "for in in '' 'ip netns exec fz'; do $in sysctl -qw net.ipv4.tcp_orphan_retries=2"
 	      " net.ipv4.tcp_fin_timeout=2; done");
 }

@@ -193,6 +193,38 @@ static void without_own_buffer(void)
 	close(peer);
 }
 
+/*
+ * What was put into a slot and stayed there, because TCP copied it or it was refused, is the
+ * slot's own from then on.
+ */
+static void swapped_before(bool refused_)
+{
+	uint32_t value = paste_buf_pop(p.nifp, p.rx), buf = paste_buf_pop(p.nifp, p.rx), put = buf;
+	uint32_t users = (uint32_t)port_stats(&p).port.buf_user, first = p.tx->head;
+	static char got[256 * 100];
+	int sock, peer;
+
+	t_note("lent by a slot whose buffer was exchanged, %s", refused_ ? "refused" : "copied");
+	port_pair(&p, &sock, &peer);
+	t_must(!paste_tx_swap(p.tx, refused_ ? 999 : sock, &buf, 0, 100));
+	t_ok(ioctl(p.fd, NIOCTXSYNC));
+	t_eq(p.tx->slot[first].buf_idx, put);
+	while (p.tx->head != first) {
+		port_put(&p, sock, got, 100);
+		t_ok(ioctl(p.fd, NIOCTXSYNC));
+	}
+	t_must(!paste_tx_lend(p.tx, sock, value, 0, 1000));
+	t_ok(ioctl(p.fd, NIOCTXSYNC));
+	t_eq(p.tx->slot[first].buf_idx, put);
+	t_eq(port_stats(&p).port.buf_user, users);
+	while (read_n(peer, got, sizeof(got), 100) == sizeof(got))
+		;
+	paste_buf_push(p.nifp, p.rx, value);
+	paste_buf_push(p.nifp, p.rx, buf);
+	close(sock);
+	close(peer);
+}
+
 int main(void)
 {
 	int pool;
@@ -201,6 +233,8 @@ int main(void)
 	to_many();
 	given_away_in_the_end();
 	refused();
+	swapped_before(false);
+	swapped_before(true);
 	read_when_all_is_over();
 	port_close(&p);
 

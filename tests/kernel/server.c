@@ -6,6 +6,10 @@
  *	--port NAME		stack:0
  *	--attach stack:IF	interface to attach
  *	--listen N		TCP port, 7; IPv4 and IPv6
+ *	--registered		the listener is registered: connections are accepted by
+ *				events and closed by slots
+ *	--udp N			UDP port as well, whose datagrams (of one slot) are sent
+ *				back in all modes
  *	--tx-slots N --rx-slots N --extra N
  *	--threads N		as many rings, each with a thread, a descriptor and
  *				a listener (SO_REUSEPORT)
@@ -261,6 +265,7 @@ static void worker_open(struct worker *w)
 		notes = calloc(bufs, sizeof(*notes));
 	}
 	w->spare = calloc(bufs, sizeof(*w->spare));
+	w->closed_in = calloc(FDS_MAX, sizeof(*w->closed_in));
 	w->closing = calloc(FDS_MAX, sizeof(int));
 	w->random = 2463534242u + w->id;
 	w->epoll = -1;
@@ -274,6 +279,10 @@ static void worker_open(struct worker *w)
 		NETMAP_BUF(w->p.tx, w->value)[i] = "0123456789abcdefghijklmnopqrstuvwxyz"[i % 36];
 	w->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	w->listener = o.listen ? listen_on((uint16_t)o.listen) : -1;
+	if (o.registered)
+		listen_by_slots(w);
+	if (o.udp)
+		open_udp(w, (uint16_t)o.udp);
 }
 
 /* In order: connections closed, buffers given back. */
@@ -295,6 +304,7 @@ static const struct option long_options[] = {
 	{ "threads", 1, NULL, 'n' }, { "wait", 1, NULL, 'w' }, { "busy", 0, NULL, 'b' },
 	{ "mode", 1, NULL, 'm' }, { "register-after", 1, NULL, 'g' }, { "exclusive", 0, NULL, 'x' },
 	{ "memory", 1, NULL, 'M' }, { "memory-size", 1, NULL, 'S' },
+	{ "registered", 0, NULL, 'R' }, { "udp", 1, NULL, 'u' },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -325,6 +335,8 @@ static void parse(int argc, char **argv)
 		case 'x': o.exclusive = true; break;
 		case 'M': o.memory = optarg; break;
 		case 'S': o.megabytes = n; break;
+		case 'R': o.registered = true; break;
+		case 'u': o.udp = n; break;
 		default: exit(2);
 		}
 	}

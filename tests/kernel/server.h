@@ -23,6 +23,8 @@ enum mode { ECHO_, COPY, KEEP, LEND, SINK, SOURCE, HOLD, SLOW, STALL, QUIT };
 
 struct conn {
 	bool open;
+	bool datagrams;		/* a UDP socket, which nobody closes */
+	bool failed;		/* and yet to be closed, by slot */
 	uint32_t worker;	/* whose it is */
 	bool eos;		/* the peer has ended its stream */
 	bool closing;		/* on the worker's closing list */
@@ -59,7 +61,7 @@ struct worker {
 	uint32_t id;
 	pthread_t thread;
 	struct port p;
-	int listener;
+	int listener;		/* to be polled and accepted from: -1 when it is registered */
 	int kick;		/* eventfd: look at the mode */
 	int epoll;
 	uint32_t epoll_events;
@@ -70,6 +72,7 @@ struct worker {
 	uint32_t kept_first, kept_n;
 	uint32_t value;		/* the buffer that mode lend lends */
 	uint32_t tx_done;	/* slots before it have been looked at after the sync */
+	uint8_t *closed_in;	/* by number: slots under way that close connections we have forgotten */
 	int *closing;
 	uint32_t nclosing;
 	uint32_t random;
@@ -80,8 +83,8 @@ struct worker {
 
 struct options {
 	const char *port, *attach, *wait, *memory;
-	uint32_t listen, tx_slots, rx_slots, extra, threads, register_after, megabytes;
-	bool busy, exclusive;
+	uint32_t listen, udp, tx_slots, rx_slots, extra, threads, register_after, megabytes;
+	bool busy, exclusive, registered;
 };
 
 extern struct options o;
@@ -97,6 +100,9 @@ void obey(struct worker *w);
 struct netmap_slot *tx_slot(struct worker *w);
 void push(struct worker *w, int fd, uint32_t buf, uint16_t offset, uint16_t len, uint16_t flags);
 int listen_on(uint16_t port);
+void listen_by_slots(struct worker *w);
+void open_udp(struct worker *w, uint16_t port);
+void conn_begin(struct worker *w, int fd);
 void accept_all(struct worker *w);
 uint32_t unhold(struct worker *w, struct conn *c);
 void on_event(struct worker *w, const struct netmap_slot *slot);

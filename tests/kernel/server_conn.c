@@ -50,6 +50,44 @@ int listen_on(uint16_t port)
 	return s;
 }
 
+void listen_by_slots(struct worker *w)
+{
+	int one = 1;
+
+	setsockopt(w->listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	if (port_register(&w->p, w->listener))
+		err(1, "the listener cannot be registered");
+	w->listener = -1;
+}
+
+/* With several threads they share the port number, and the kernel spreads the peers. */
+void open_udp(struct worker *w, uint16_t port)
+{
+	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	int one = 1, zero = 0, s = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (s < 0 || s >= FDS_MAX ||
+	    setsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero)) ||
+	    setsockopt(s, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one)) ||
+	    bind(s, (struct sockaddr *)&any, sizeof(any)) || port_register(&w->p, s))
+		err(1, "UDP port %u", port);
+	conns[s] = (struct conn){ .open = true, .datagrams = true, .worker = w->id };
+	if (s > w->max_fd)
+		w->max_fd = s;
+}
+
+/* @fd is registered. */
+void conn_begin(struct worker *w, int fd)
+{
+	conns[fd] = (struct conn) {
+		.open = true, .worker = w->id, .random = 88172645463325252ull + (uint64_t)fd,
+	};
+	if (fd > w->max_fd)
+		w->max_fd = fd;
+	w->st.accepted++;
+	w->st.conns++;
+}
+
 void accept_all(struct worker *w)
 {
 	int s, one = 1;
@@ -60,14 +98,12 @@ void accept_all(struct worker *w)
 		setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 		if (s >= FDS_MAX || conns[s].open || port_register(&w->p, s)) {
 			w->st.register_errors++;
+			if (errno != ENOTCONN)	/* the peer was gone before */
+				warn("connection %d is not registered", s);
 			close(s);
 			continue;
 		}
-		conns[s] = (struct conn){ .open = true, .worker = w->id, .random = 88172645463325252ull + (uint64_t)s };
-		if (s > w->max_fd)
-			w->max_fd = s;
-		w->st.accepted++;
-		w->st.conns++;
+		conn_begin(w, s);
 	}
 }
 
@@ -83,21 +119,51 @@ uint32_t unhold(struct worker *w, struct conn *c)
 
 /* From now on the number may come back as another connection: nothing of the old
  * one may stay in what we still have to look at. */
-static void close_conn(struct worker *w, int fd)
+static void forget_conn(struct worker *w, int fd)
 {
-	struct netmap_ring *rx = w->p.rx, *tx = w->p.tx;
+	struct netmap_ring *rx = w->p.rx;
 
 	for (uint32_t i = rx->head; i != rx->tail; i = nm_ring_next(rx, i))
 		if (rx->slot[i].fd == fd)
 			rx->slot[i].fd = -1;
 	while (conns[fd].held_first)
 		w->spare[w->nspare++] = unhold(w, &conns[fd]);
+	conns[fd].open = false;
+	w->st.conns--;
+}
+
+static void close_conn(struct worker *w, int fd)
+{
+	struct netmap_ring *tx = w->p.tx;
+
+	forget_conn(w, fd);
 	for (uint32_t i = nm_ring_next(tx, tx->tail); i != tx->head; i = nm_ring_next(tx, i))
 		if (tx->slot[i].fd == fd)
 			tx->slot[i].fd = -1;
-	conns[fd].open = false;
-	w->st.conns--;
 	close(fd);
+}
+
+/*
+ * False: not yet.  The last of its slots to come back is that one, and the number may be another
+ * connection's before it does.
+ */
+static bool close_by_slot(struct worker *w, int fd)
+{
+	struct netmap_slot *slot = conns[fd].in_ring ? NULL : tx_slot(w);
+
+	if (!slot)
+		return false;
+	push(w, fd, slot->buf_idx, 0, 0, NS_PST_CLOSE);
+	w->closed_in[fd]++;
+	forget_conn(w, fd);
+	return true;
+}
+
+static void close_later(struct worker *w, int fd)
+{
+	if (!conns[fd].closing)
+		w->closing[w->nclosing++] = fd;
+	conns[fd].closing = true;
 }
 
 void on_event(struct worker *w, const struct netmap_slot *slot)
@@ -112,14 +178,16 @@ void on_event(struct worker *w, const struct netmap_slot *slot)
 	}
 	if (slot->err) {
 		w->st.errors++;
-		close_conn(w, slot->fd);
-		return;
+		if (c->datagrams)
+			return;
+		if (!o.registered)
+			return close_conn(w, slot->fd);
+		c->failed = true;
+		return close_later(w, slot->fd);
 	}
 	w->st.eos++;
 	c->eos = true;
-	if (!c->closing)
-		w->closing[w->nclosing++] = slot->fd;
-	c->closing = true;
+	close_later(w, slot->fd);
 }
 
 /* Closes connections that have nothing to say any more. */
@@ -132,6 +200,8 @@ void close_ended(struct worker *w)
 		struct conn *c = &conns[fd];
 		char text[64];
 
+		if (c->open && c->failed && !close_by_slot(w, fd))
+			goto later;
 		if (c->open && c->eos) {
 			if (c->held_first || c->left || c->owed)
 				goto later;
@@ -142,7 +212,9 @@ void close_ended(struct worker *w)
 				put_text(w, fd, text);
 				c->rx = UINT64_MAX;
 			}
-			if (!c->shut) {
+			if (o.registered && !close_by_slot(w, fd))
+				goto later;
+			if (c->open && !c->shut) {
 				struct netmap_slot *slot = tx_slot(w);
 
 				if (!slot)
@@ -150,9 +222,10 @@ void close_ended(struct worker *w)
 				push(w, fd, slot->buf_idx, 0, 0, NS_PST_SHUT);
 				c->shut = true;
 			}
-			if (c->in_ring || c->congested)
+			if (c->open && (c->in_ring || c->congested))
 				goto later;
-			close_conn(w, fd);
+			if (c->open)
+				close_conn(w, fd);
 		}
 		c->closing = false;
 		continue;

@@ -14,7 +14,9 @@ static void look_at_sent(struct worker *w)
 	for (; w->tx_done != end; w->tx_done = nm_ring_next(tx, w->tx_done)) {
 		struct netmap_slot *slot = &tx->slot[w->tx_done];
 
-		if (slot->fd >= 0 && conns[slot->fd].open)
+		if (slot->fd >= 0 && w->closed_in[slot->fd])
+			w->closed_in[slot->fd]--;
+		else if (slot->fd >= 0 && conns[slot->fd].open)
 			conns[slot->fd].in_ring--;
 		if (!(slot->flags & NS_PST_REFUSED))
 			continue;
@@ -44,10 +46,14 @@ static bool walk(struct worker *w, enum mode m)
 		rx->head = rx->cur = i;
 		if (slot->fd < 0)
 			continue;
+		if (slot->fd < FDS_MAX && slot->flags & NS_PST_ACCEPT)
+			conn_begin(w, slot->fd);
 		if (slot->fd >= FDS_MAX || !conns[slot->fd].open) {
 			w->st.bad_fd++;
 			continue;
 		}
+		if (slot->flags & NS_PST_ACCEPT)
+			continue;
 		if (slot->flags & NS_PST_EVENT) {
 			on_event(w, slot);
 			continue;

@@ -46,6 +46,12 @@ static bool may_send(const struct worker *w, const struct conn *c)
 	return (!c->congested && c->in_ring < IN_RING_MAX) || (!w->nspare && !c->left && !c->owed);
 }
 
+/* What a slot of its needs: a datagram goes to where the address before its payload says. */
+static uint16_t to_flag(const struct conn *c)
+{
+	return c->datagrams ? NS_PST_TO : 0;
+}
+
 /* Sends a buffer of ours; what was in the slot is spare now. */
 static bool send_buffer(struct worker *w, int fd, uint32_t buf, uint16_t offset, uint16_t len)
 {
@@ -54,7 +60,7 @@ static bool send_buffer(struct worker *w, int fd, uint32_t buf, uint16_t offset,
 	if (!slot)
 		return false;
 	w->spare[w->nspare++] = slot->buf_idx;
-	push(w, fd, buf, offset, len, NS_BUF_CHANGED);
+	push(w, fd, buf, offset, len, NS_BUF_CHANGED | to_flag(&conns[fd]));
 	return true;
 }
 
@@ -103,9 +109,25 @@ static bool on_slot_echo(struct worker *w, struct netmap_slot *slot)
 	if (!out)
 		return false;
 	buf = out->buf_idx;
-	push(w, slot->fd, slot->buf_idx, slot->offset, (uint16_t)slot_len(slot), NS_BUF_CHANGED);
+	push(w, slot->fd, slot->buf_idx, slot->offset, (uint16_t)slot_len(slot),
+	     NS_BUF_CHANGED | to_flag(c));
 	slot->buf_idx = buf;
 	slot->flags = NS_BUF_CHANGED;
+	return true;
+}
+
+/* With the address before its payload. */
+static bool copy_datagram(struct worker *w, const struct netmap_slot *slot)
+{
+	size_t head = sizeof(struct nm_pst_addr), n = slot_len(slot);
+	struct netmap_slot *out = tx_slot(w);
+	uint16_t at;
+
+	if (!out)
+		return false;
+	at = (uint16_t)(head + random_below(w, (uint32_t)(w->p.tx->nr_buf_size - n - head + 1)));
+	memcpy(NETMAP_BUF(w->p.tx, out->buf_idx) + at - head, slot_data(w->p.rx, slot) - head, n + head);
+	push(w, slot->fd, out->buf_idx, at, (uint16_t)n, NS_PST_TO);
 	return true;
 }
 
@@ -164,7 +186,7 @@ static bool on_slot_keep(struct worker *w, struct netmap_slot *slot)
 		return false;
 	lent[buf] = true;
 	w->kept[(w->kept_first + w->kept_n++) % KEEP_MAX] = buf;
-	push(w, fd, buf, notes[buf].offset, notes[buf].len, NS_PST_KEEP);
+	push(w, fd, buf, notes[buf].offset, notes[buf].len, NS_PST_KEEP | to_flag(&conns[fd]));
 	return true;
 }
 
@@ -273,10 +295,13 @@ bool on_slot(struct worker *w, struct netmap_slot *slot, enum mode m)
 	bool done = true;
 	uint32_t crc;
 
+	if (c->datagrams && (m == LEND || m == SINK || m == SOURCE))
+		m = ECHO_;
 	crc = m == SINK ? crc_add(c->crc, data, n) : 0;
 	switch (m) {
 	case COPY:	/* what another mode has left goes first */
-		done = c->held_first ? on_slot_hold(w, slot) : on_slot_copy(w, slot);
+		done = c->held_first ? on_slot_hold(w, slot) :
+		       c->datagrams  ? copy_datagram(w, slot) : on_slot_copy(w, slot);
 		break;
 	case KEEP:
 		done = c->held_first ? on_slot_hold(w, slot) : on_slot_keep(w, slot);

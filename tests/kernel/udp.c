@@ -680,6 +680,38 @@ static void full(void)
 	close(sock);
 }
 
+/* By a slot, behind its datagram or without one: then nothing is sent. */
+static void closed(bool connected, bool with_data)
+{
+	struct sockaddr_storage at, peer_at;
+	struct netmap_slot *s;
+	struct nm_pst_addr to;
+	socklen_t len;
+	int sock = udp_bound(AF_INET, &at, &len), peer = udp_bound(AF_INET, &peer_at, &len);
+	uint8_t in[64];
+
+	t_note("closed by a slot, %s, %s data", connected ? "connected" : "unconnected",
+	       with_data ? "with" : "without");
+	to = addr_of(&peer_at);
+	if (connected)
+		t_ok(connect(sock, (void *)&peer_at, len));
+	t_must(port_register(&p, sock) == 0);
+	s = &p.tx->slot[p.tx->head];
+	if (with_data) {
+		put_datagram(sock, (const uint8_t *)"last", 4, &to);
+		s->flags |= NS_PST_CLOSE;
+	} else {
+		t_must(!paste_tx_close(p.tx, sock));
+	}
+	port_sync(&p);
+	t_true(!(s->flags & NS_PST_REFUSED));
+	t_fails(EBADF, fcntl(sock, F_GETFD));
+	if (with_data)
+		t_eq(read_n(peer, in, 4, 2000), 4);
+	t_true(silent(peer, 20));
+	close(peer);
+}
+
 int main(void)
 {
 	uint32_t users;
@@ -703,6 +735,8 @@ int main(void)
 	hostile();
 	not_registered();
 	full();
+	for (int i = 0; i < 4; i++)
+		closed(i & 1, i & 2);
 	t_note("buffers come back");
 	for (int i = 0; i < 100 && port_stats(&p).port.buf_sent; i++) {
 		port_sync(&p);

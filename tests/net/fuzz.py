@@ -14,7 +14,10 @@ LISTENERS = range(7001, 7005)
 
 
 class Peer(threading.Thread):
-    """The host's side: a server that echoes, ignores or resets, and clients that try the guest's listeners."""
+    """
+    The host's side: a server that echoes, ignores or resets, and clients that try the guest's listeners; UDP sockets that
+    echo, mostly, and send to the same port numbers.
+    """
 
     def __init__(self, seed):
         super().__init__(daemon=True)
@@ -22,7 +25,15 @@ class Peer(threading.Thread):
         self.listener = socket.create_server((t.HOST, HOST_PORT), backlog=64)
         self.listener.setblocking(False)
         self.socks = []
+        self.datagrams = {t.GUEST: self.bound(socket.AF_INET, t.HOST), t.GUEST6: self.bound(socket.AF_INET6, t.HOST6)}
         self.ending = False
+
+    @staticmethod
+    def bound(family, address):
+        s = socket.socket(family, socket.SOCK_DGRAM)
+        s.bind((address, HOST_PORT))
+        s.setblocking(False)
+        return s
 
     def arrive(self):
         with contextlib.suppress(OSError):
@@ -35,6 +46,23 @@ class Peer(threading.Thread):
         s.setblocking(False)
         s.connect_ex((t.GUEST, self.random.choice(LISTENERS)))
         self.socks.append(s)
+
+    def answer(self, s):
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                data, sender = s.recvfrom(65536)
+                if self.random.randrange(4):
+                    s.sendto(data, sender)
+
+    def send_datagrams(self):
+        """Some of one size, so that they are merged, and perhaps a large one behind them."""
+        address = self.random.choice((t.GUEST, t.GUEST6))
+        to, n = (address, self.random.choice(LISTENERS)), self.random.randrange(1473)
+        with contextlib.suppress(OSError):
+            for _ in range(self.random.randrange(1, 20)):
+                self.datagrams[address].sendto(bytes(n), to)
+            if self.random.randrange(4) == 0:
+                self.datagrams[address].sendto(bytes(self.random.randrange(30000)), to)
 
     def use(self, s):
         what = self.random.randrange(20)
@@ -55,10 +83,14 @@ class Peer(threading.Thread):
 
     def run(self):
         while not self.ending:
-            select.select([self.listener, *self.socks[:50]], [], [], 0.05)
+            select.select([self.listener, *self.datagrams.values(), *self.socks[:50]], [], [], 0.05)
             self.arrive()
+            for s in self.datagrams.values():
+                self.answer(s)
             if self.random.randrange(10) == 0:
                 self.knock()
+            if self.random.randrange(10) == 0:
+                self.send_datagrams()
             self.socks = [s for s in self.socks if self.random.randrange(4) or self.use(s)]
             for s in self.socks[100:]:
                 s.close()
@@ -67,7 +99,7 @@ class Peer(threading.Thread):
     def stop(self):
         self.ending = True
         self.join()
-        for s in [self.listener, *self.socks]:
+        for s in [self.listener, *self.datagrams.values(), *self.socks]:
             s.close()
 
 

@@ -1,11 +1,13 @@
 """
 Everything at once, for long: many kinds of clients, a network that loses, repeats and reorders, peers that vanish, an
 application that stalls, is stopped and is killed. Every byte is compared, and in the end every buffer is where it was.
+Datagrams may be lost, which is counted; those that come are compared.
 """
 
 import contextlib
 import random
 import socket
+import struct
 import threading
 import time
 
@@ -21,6 +23,7 @@ REDIRECT = """
     tc qdisc add dev eth0 handle ffff: ingress
     tc filter add dev eth0 parent ffff: matchall action mirred egress redirect dev ifb0
     """
+UDP_PORT = 9
 PATIENCE = 90          # seconds without a byte after which a connection has failed
 
 
@@ -34,10 +37,12 @@ class Crowd:
     def __init__(self, seed):
         self.seed = seed
         self.ending = False      # no new connections; those that are there come to their end
+        self.lock = threading.Lock()
         self.killed = False      # the server is gone on purpose, errors are expected
         self.failure = None
         self.done = {kind.__name__: 0 for kind in KINDS}
         self.bytes = 0
+        self.datagrams = self.answers = 0
         self.threads = []
         for kind, (number, _) in KINDS.items():
             for i in range(number):
@@ -70,7 +75,8 @@ class Crowd:
             raise self.failure
 
     def __str__(self):
-        return "%d MB; " % (self.bytes >> 20) + ", ".join("%s %d" % item for item in self.done.items())
+        lost = "%d of %d datagrams lost" % (self.datagrams - self.answers, self.datagrams)
+        return "%d MB, %s; " % (self.bytes >> 20, lost) + ", ".join("%s %d" % item for item in self.done.items())
 
 
 def talk(s, data, chunk, pause=0.0, window=262144):
@@ -171,8 +177,40 @@ def vanisher(crowd, rnd):
     return 0
 
 
+def datagrams(crowd, rnd):
+    """A UDP flow, several datagrams under way: answers come late, twice, in any order or not, but they are what was sent."""
+    address = rnd.choice((t.GUEST, t.GUEST6))
+    block, sent, answered, last, total = rnd.randbytes(5000), {}, set(), 0, 0
+    sizes = (0, rnd.randrange(100), 1400, 3500)
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.connect((address, UDP_PORT))
+        s.settimeout(0.3)
+        for _ in range(rnd.randrange(1, 100)):
+            for _ in range(rnd.randrange(1, 20)):
+                at, last = rnd.randrange(1000), last + 1
+                sent[last] = struct.pack("!Q", last) + block[at:at + rnd.choice(sizes)]
+                with contextlib.suppress(OSError):    # it is lost on the way out, or an ICMP error has come
+                    s.send(sent[last])
+            with contextlib.suppress(socket.timeout, ConnectionRefusedError):
+                while len(answered) < last:
+                    data = s.recv(65536)
+                    t.ge(len(data), 8, "bytes of an answer")
+                    number, = struct.unpack("!Q", data[:8])
+                    t.true(number in sent, "the answer is to a datagram of this flow")
+                    t.same(data, sent[number], "datagram %d" % number)
+                    answered.add(number)
+                    total += len(data)
+            if crowd.ending:
+                break
+    with crowd.lock:
+        crowd.datagrams += last
+        crowd.answers += len(answered)
+    return total
+
+
 # kind: how many at once, pause between two connections at most, seconds
-KINDS = {bulk: (4, 1), rpc: (8, 1), slow_reader: (4, 1), half_closer: (2, 2), resetter: (1, 3), vanisher: (1, 20)}
+KINDS = {bulk: (4, 1), rpc: (8, 1), slow_reader: (4, 1), half_closer: (2, 2), resetter: (1, 3), vanisher: (1, 20),
+         datagrams: (4, 1)}
 
 
 # ---- what happens to the server and the network ----
@@ -182,8 +220,9 @@ class Life:
 
     def __init__(self, seed):
         self.random = random.Random(seed)
+        self.registered = self.random.randrange(2) == 0     # the listener is; its connections are closed by slots
         self.server = t.Server(
-            port="stack:soak", extra=self.random.choice((64, 1000, 3000)), threads=1,
+            port="stack:soak", extra=self.random.choice((64, 1000, 3000)), threads=2, udp=UDP_PORT, registered=self.registered,
             wait=self.random.choice(("poll", "poll", "select", "epoll")),
             rx_slots=self.random.choice((None, 64, 333)), tx_slots=self.random.choice((None, 64, 256)),
             memory=self.random.choice((None, None, "anon", "memfd")))
@@ -256,6 +295,10 @@ class Life:
         t.eq(stats["corrupt"], 0, "buffers put aside whose content changed")
         for name in ("bad_index", "bad_owner", "bad_place", "bad_flags", "bad_pointers", "nic_bad"):
             t.eq(counters[name], 0, name)
+        if self.registered:     # what is congested is closed when TCP has it, or after TCP_LINGER2
+            t.eq(counters["accepted"], stats["accepted"], "connections accepted by the module")
+            t.wait_for(lambda: self.server.counters()["closed"] == stats["accepted"], "all are closed by the module", 90)
+        t.true(self.crowd.answers or self.crowd.datagrams < 100, "some datagrams are answered")
         self.server.quit()
 
     def kill(self):
