@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import random
 
 import t
@@ -361,7 +362,7 @@ def spread(by_queue):
     return state
 
 
-MODULE_LOCKS = ("&ring->lock", "&bufs->lock", "&port->mutex")
+MODULE_LOCKS = ("&ring->lock", "&bufs->lock")    # of the data path
 
 
 def lock_statistics(text):
@@ -371,7 +372,7 @@ def lock_statistics(text):
         name, _, numbers = line.rpartition(":")
         numbers = numbers.split()
         if len(numbers) == 12:
-            name = name.strip().removesuffix("-R").removesuffix("-W")
+            name = re.sub(r"(#\d+)?(-[RW])?$", "", name.strip())
             contentions, acquisitions = found.get(name, (0, 0))
             found[name] = contentions + int(numbers[1]), acquisitions + int(numbers[7])
     return found
