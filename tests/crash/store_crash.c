@@ -338,10 +338,13 @@ static void delete_all(struct store *st, const bool logged[BUFS])
 	uint32_t buf[BUFS], n;
 	bool used[BUFS] = { false };
 	unsigned int i;
-	char key[80];
 
-	for (i = 0; i < KEYS; i++)
-		store_delete(st, key, key_of(i, key));
+	for (i = 0; i < KEYS; i++) {
+		char key[80];
+		size_t len = key_of(i, key);
+
+		store_delete(st, key, len);
+	}
 	store_commit(st);
 	n = store_used(st, buf, BUFS);
 	for (i = 0; i < n && n <= BUFS; i++)

@@ -351,6 +351,7 @@ static void prepare_udp(void)
 	int other = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	socklen_t len = sizeof(a);
 
+	t_must(server >= 0 && other >= 0);
 	t_must(!bind(server, (void *)&a, len) && !getsockname(server, (void *)&a, &len));
 	t_must(!connect(other, (void *)&a, len) && !getsockname(other, (void *)&a, &len));
 	t_must(!connect(server, (void *)&a, len));

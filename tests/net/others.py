@@ -468,7 +468,7 @@ def udp_queue():
 def test_udp_ss():
     """ss shows a registered datagram socket, its process, and what waits while that is stopped; all of it comes then."""
     guest = t.guest()
-    with t.datagram_server() as server:
+    with t.datagram_server():
         s = t.datagram_socket()
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 * t.MEGABYTE)
         t.datagram_echoed(s, b"first")

@@ -157,7 +157,7 @@ static void after_init(void **state)
 static void rings_apart(void **state)
 {
 	static struct pst_bufs big;
-	struct pst_pool pool[2] = { 0 };
+	static struct pst_pool pool[2];
 	u32 owner[1024 / SMP_CACHE_BYTES] = { 0 }, i, r;
 
 	assert_int_equal(pst_bufs_init(&big, 1024), 0);

@@ -305,14 +305,13 @@ void netif_receive_skb(struct sk_buff *skb)
 
 void netif_receive_skb_list(struct list_head *skbs)
 {
-	struct sk_buff *skb;
+	struct list_head *p, *next;
 
 	assert_false(q->napi.scheduled);
 	lists++;
-	while (!list_empty(skbs)) {
-		skb = container_of(skbs->next, struct sk_buff, list);
-		list_del(&skb->list);
-		receive(skb);
+	for (p = skbs->next; p != skbs; p = next) {
+		next = p->next;
+		receive(container_of(p, struct sk_buff, list));
 	}
 }
 
