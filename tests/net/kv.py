@@ -15,10 +15,10 @@ PORT = 8080
 class Phttpd:
     """A running server with a store; counters are those of its last line, once it has ended in order."""
 
-    def __init__(self, backend, region, *options, program="apps/phttpd/phttpd"):
-        attach = ["--interface", "eth0"] if backend == "paste" else []
+    def __init__(self, backend, region, *options, program="apps/phttpd/phttpd", attach=True):
+        interface = ["--interface", "eth0"] if backend == "paste" and attach else []
         self.process = t.Process([program, "--backend", backend, "--store", "btree", "--region", region,
-                                  "--port", str(PORT), *attach, *options])
+                                  "--port", str(PORT), *interface, *options])
         t.true("listening" in self.process.readline(60), "first line")
 
     def kill(self):

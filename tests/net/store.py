@@ -26,10 +26,11 @@ def reload():
     t.guest().run("insmod", "kernel/paste.ko")
 
 
-def killed(*backends, rounds=5, where=REGION, sizes=(0, 10, 100, 1000, 5000, 100000), between=lambda: None):
+def killed(*backends, rounds=5, where=REGION, sizes=(0, 10, 100, 1000, 5000, 100000), between=lambda: None,
+           attach=True):
     clients = [kv.Client(i, 1, sizes) for i in range(8)]
     for turn in range(rounds):
-        server = kv.Phttpd(backends[turn % len(backends)], where)
+        server = kv.Phttpd(backends[turn % len(backends)], where, attach=attach)
         try:
             for c in clients:
                 c.verify()
@@ -40,7 +41,7 @@ def killed(*backends, rounds=5, where=REGION, sizes=(0, 10, 100, 1000, 5000, 100
         between()
         kv.verify_log(clients, where)
     t.ge(sum(len(c.messages) for c in clients), 100, "messages logged")
-    server = kv.Phttpd(backends[0], where)
+    server = kv.Phttpd(backends[0], where, attach=attach)
     try:
         for c in clients:
             c.verify()
@@ -229,6 +230,29 @@ def test_device_dax():
     t.le(c["copied"], c["stored"] // 100, "bytes copied")
     guest.sh("apps/pastectl/pastectl region create /dev/dax0.0 --replace", timeout=60)
     killed("paste", rounds=3, where="/dev/dax0.0", between=reload)
+
+
+# [pmem=512M, timeout=240]
+def test_file_on_dax():
+    """A region in a file on a DAX mount, which takes no NIC: kept by epoll and by a stack port that copies, in turn, through SIGKILL."""
+    guest = t.guest()
+    where = "/tmp/mounted/store"
+    guest.sh("""
+        modprobe -a libnvdimm nfit nd_pmem ext4
+        ndctl destroy-namespace -f all > /dev/null 2>&1
+        ndctl create-namespace -m fsdax > /dev/null
+        mkfs.ext4 -q -b 4096 /dev/pmem0
+        mkdir /tmp/mounted; mount -o dax=always /dev/pmem0 /tmp/mounted
+        apps/pastectl/pastectl region create %s --size 128M
+        """ % where, timeout=60)
+    try:
+        killed("epoll", "paste", rounds=4, where=where, attach=False)
+        t.announce("in memory no NIC may write to")
+        server = t.guest().start("apps/phttpd/phttpd", "--backend", "paste", "--store", "btree", "--region", where,
+                                 "--port", kv.PORT, "--interface", "eth0")
+        t.eq(server.wait(), 1, "status with a NIC")
+    finally:
+        guest.sh("umount /tmp/mounted; rmdir /tmp/mounted")
 
 
 t.main()
