@@ -23,6 +23,9 @@ from urllib.parse import quote, unquote_to_bytes
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 
 
+args = argparse.Namespace(threads=1)    # those of the command line, when main() has read them
+
+
 class Server:
     """A running phttpd; leaving the block stops it and reads its counters, unless it was killed."""
 
