@@ -104,6 +104,14 @@ def qdisc_packets():
     return int(re.search(r"Sent \d+ bytes (\d+) pkt", t.guest().run("tc", "-s", "qdisc", "show", "dev", "eth0")).group(1))
 
 
+def start_tcpdump(guest, what):
+    """Into /tmp/dump, whose head it writes when it has begun to capture."""
+    guest.run("rm", "-f", "/tmp/dump")
+    dump = guest.start("tcpdump", "-i", "eth0", "-n", "-s", "0", "-w", "/tmp/dump", "-U", "--immediate-mode", what)
+    t.wait_for(lambda: guest.status("test", "-s", "/tmp/dump")[0] == 0, "tcpdump runs")
+    return dump
+
+
 # [short]
 def test_captured():
     """tcpdump sees the port's packets in both directions, byte for byte; streams are exact; direct sending pauses."""
@@ -112,9 +120,7 @@ def test_captured():
         s = t.connect()
         with t.Traffic([t.Flow(t.connect(), 1, i) for i in range(2)]) as flows:
             batched(server, flows)
-            dump = guest.start("tcpdump", "-i", "eth0", "-n", "-s", "0", "-w", "/tmp/dump", "-U", "--immediate-mode",
-                               "tcp port 7 and port %d" % s.getsockname()[1])
-            t.wait_for(lambda: guest.status("test", "-s", "/tmp/dump")[0] == 0, "tcpdump runs")
+            dump = start_tcpdump(guest, "tcp port 7 and port %d" % s.getsockname()[1])
             not_batched(server, flows, "traffic under tcpdump")
             data = b"<" + random.Random(1).randbytes(20000) + b">"
             t.echoed(s, data)
@@ -436,8 +442,7 @@ def test_udp_captured():
     with t.datagram_server() as server:
         s = t.datagram_socket()
         t.datagram_echoed(s, b"first")
-        dump = guest.start("tcpdump", "-i", "eth0", "-n", "-s", "0", "-w", "/tmp/dump", "-U", "--immediate-mode", "udp port 7")
-        t.wait_for(lambda: guest.status("test", "-s", "/tmp/dump")[0] == 0, "tcpdump runs")
+        dump = start_tcpdump(guest, "udp port 7")
         before = server.counters()
         sent = [rnd.randbytes(n) for n in (1400, 20, 1000, 1472, 300)]
         for data in sent:
