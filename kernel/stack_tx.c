@@ -14,6 +14,9 @@
  *       finish_slot                     a buffer for the slot, or the refusal
  *   pst_txq_push_all                    queues of sockets that were full
  *
+ * What follows in the next slot of the same socket leaves with it: TCP is told that there is
+ * more, so that an answer's head and its body in a slot behind it are one segment.
+ *
  * A slot ends in one of these ways:
  *   sent      its buffer is SENT until acknowledged, the slot has a fresh one
  *   copied    up to TX_COPYBREAK bytes: holding a page until the peer acknowledges

@@ -162,19 +162,6 @@ static void in_order(const char *what, int sock, int peer)
 	close(sock);
 }
 
-/* A slot that pauses or resumes. */
-static void tell(int sock, uint16_t what)
-{
-	struct netmap_slot *s = &p.tx->slot[p.tx->head];
-
-	s->fd = sock;
-	s->offset = s->len = 0;
-	s->flags = what;
-	p.tx->head = p.tx->cur = nm_ring_next(p.tx, p.tx->head);
-	port_sync(&p);
-	t_true(!(s->flags & NS_PST_REFUSED));
-}
-
 /* Paused, neither bytes nor the end are delivered; resumed, all of it, in order; others go on. */
 static void pauses(const char *what, int sock, int peer)
 {
@@ -187,7 +174,7 @@ static void pauses(const char *what, int sock, int peer)
 	for (size_t i = 0; i < sizeof(out); i++)
 		out[i] = content(i);
 	for (int turn = 0; turn < 3; turn++) {
-		tell(sock, NS_PST_PAUSE);
+		port_tell(&p, sock, NS_PST_PAUSE);
 		t_eq(send(peer, out, sizeof(out), 0), sizeof(out));
 		t_eq(send(other_peer, "other", 5, 0), 5);
 		t_eq(port_collect(&p, other, got, 5, 2000), 5);
@@ -195,15 +182,15 @@ static void pauses(const char *what, int sock, int peer)
 		port_put(&p, sock, "out", 3);
 		port_sync(&p);
 		t_eq(read_n(peer, got, 3, 2000), 3);
-		tell(sock, NS_PST_RESUME);
+		port_tell(&p, sock, NS_PST_RESUME);
 		t_eq(port_collect(&p, sock, got, sizeof(got), 2000), sizeof(got));
 		t_true(!memcmp(out, got, sizeof(got)));
 	}
-	tell(sock, NS_PST_PAUSE);
+	port_tell(&p, sock, NS_PST_PAUSE);
 	t_eq(send(peer, "end", 3, 0), 3);
 	t_ok(shutdown(peer, SHUT_WR));
 	t_eq(port_collect(&p, sock, got, sizeof(got), 50), 0);
-	tell(sock, NS_PST_RESUME);
+	port_tell(&p, sock, NS_PST_RESUME);
 	t_eq(port_collect(&p, sock, got, 3, 2000), 3);
 	t_eq(next_event(sock), 0);
 	close(other);

@@ -231,6 +231,19 @@ static inline void port_put(const struct port *p, int sock, const void *data, ui
 	paste_tx_commit(p->tx, sock, n);
 }
 
+/* Hands in a slot without payload, NS_PST_PAUSE or NS_PST_RESUME, which must be taken. */
+static inline void port_tell(const struct port *p, int sock, uint16_t what)
+{
+	struct netmap_slot *s = &p->tx->slot[p->tx->head];
+
+	s->fd = sock;
+	s->offset = s->len = 0;
+	s->flags = what;
+	p->tx->head = p->tx->cur = nm_ring_next(p->tx, p->tx->head);
+	port_sync(p);
+	t_true(!(s->flags & NS_PST_REFUSED));
+}
+
 /* A listening socket on loopback (@family AF_INET or AF_INET6); its port in @port. */
 static inline int tcp_listen(int family, uint16_t *port)
 {

@@ -96,6 +96,7 @@ void accept_all(struct worker *w)
 		if (o.register_after)
 			usleep(o.register_after * 1000);
 		setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+		errno = EMFILE;		/* a number there is no room for */
 		if (s >= FDS_MAX || conns[s].open || port_register(&w->p, s)) {
 			w->st.register_errors++;
 			if (errno != ENOTCONN)	/* the peer was gone before */

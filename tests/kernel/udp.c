@@ -279,19 +279,6 @@ static void merged(bool gro)
 	close(sock);
 }
 
-/* A slot that pauses or resumes. */
-static void tell(int sock, uint16_t what)
-{
-	struct netmap_slot *s = &p.tx->slot[p.tx->head];
-
-	s->fd = sock;
-	s->offset = s->len = 0;
-	s->flags = what;
-	p.tx->head = p.tx->cur = nm_ring_next(p.tx, p.tx->head);
-	port_sync(&p);
-	t_true(!(s->flags & NS_PST_REFUSED));
-}
-
 /* A paused socket delivers nothing, its neighbour does; resumed, it has all of it, in order. */
 static void pause_and_resume(void)
 {
@@ -308,7 +295,7 @@ static void pause_and_resume(void)
 	for (int turn = 0; turn < 3; turn++) {
 		t_eq(sendto(peer, "before", 6, 0, (void *)&at, len), 6);
 		t_eq(next_datagram(sock, in, NULL, 2000), 6);
-		tell(sock, NS_PST_PAUSE);
+		port_tell(&p, sock, NS_PST_PAUSE);
 		for (int i = 0; i < 5; i++) {
 			in[0] = (uint8_t)i;
 			t_eq(sendto(peer, in, 10, 0, (void *)&at, len), 10);
@@ -320,7 +307,7 @@ static void pause_and_resume(void)
 		put_datagram(sock, (const uint8_t *)"out", 3, &to);	/* which pauses nothing else */
 		port_sync(&p);
 		t_eq(read_n(peer, in, 3, 2000), 3);
-		tell(sock, NS_PST_RESUME);
+		port_tell(&p, sock, NS_PST_RESUME);
 		for (int i = 0; i < 5; i++) {
 			t_eq(next_datagram(sock, in, NULL, 2000), 10);
 			t_eq(in[0], i);
@@ -370,10 +357,10 @@ static int next_message(int sock, bool gro, const uint32_t *sizes, int ms)
 			return (int)what;
 		/* Half of the times the application is slower, or wants none for a while. */
 		if (what % 4 == 1 && at == 3 * GRO_SIZE) {
-			tell(sock, NS_PST_PAUSE);
+			port_tell(&p, sock, NS_PST_PAUSE);
 			usleep(1000);
 			port_sync(&p);
-			tell(sock, NS_PST_RESUME);
+			port_tell(&p, sock, NS_PST_RESUME);
 		}
 		n = next_datagram(sock, in, NULL, 2000);
 	}
@@ -387,7 +374,7 @@ static void pressure(bool gro)
 {
 	static uint8_t out[MAX];
 	struct sockaddr_storage at, peer_at;
-	uint32_t sizes[400], got = 0, sent = 0, users;
+	uint32_t sizes[400] = { 0 }, got = 0, sent = 0, users;
 	int size = GRO_SIZE, one = 1, room = gro ? 300000 : 200000, last = -1, n;
 	struct port big = p;
 	socklen_t len;
