@@ -17,7 +17,7 @@
  *
  *	paste_region_create(path, &layout)
  *	paste_region_open(path, 0, &r)
- *	paste_wal_open(paste_region_log(r, &len), ...)	replay: paste_region_keep()
+ *	paste_region_open_log(r, ...)			replay: paste_region_keep()
  *	paste_region_open_port(r, port)
  *	paste_region_close(r)
  *
@@ -35,6 +35,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <paste_btree.h>
+#include <paste_wal.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -142,6 +145,25 @@ bool paste_region_is_dax(const struct paste_region *r);
 void *paste_region_log(const struct paste_region *r, size_t *len);
 void *paste_region_tree(const struct paste_region *r, size_t *len);
 void *paste_region_packet(const struct paste_region *r, size_t *len);
+
+/*
+ * Was the log area, or the tree area, never used?  True also when its formatting was
+ * interrupted; false when it has lost its beginning but has a content.
+ */
+bool paste_region_log_unused(const struct paste_region *r);
+bool paste_region_tree_unused(const struct paste_region *r);
+
+/* The buffers, as paste_wal_open() wants to be told of them. */
+struct paste_wal_bufs paste_region_bufs(const struct paste_region *r);
+
+/*
+ * Open the region's log, or its tree, formatting it first if it was never used.  It is
+ * closed, with paste_wal_close() or paste_btree_close(), before the region is.  Parameters and
+ * errors as for paste_wal_open() and paste_btree_open(); -EINVAL the area is too small.
+ */
+int paste_region_open_log(const struct paste_region *r, unsigned int flags,
+			  paste_wal_replay_fn *replay, void *ctx, struct paste_wal **out);
+int paste_region_open_tree(const struct paste_region *r, struct paste_btree **out);
 
 /*
  * Buffer @idx, PASTE_REGION_BUF_SIZE bytes, or NULL: no such index, or one of

@@ -17,9 +17,6 @@
 
 #include "region.h"
 
-#define LOG_EMPTY	8192	/* where a log's records begin, */
-#define TREE_EMPTY	264	/* and a tree's content, behind the first leaf's link */
-
 static int fail(const char *path, const char *what, const char *why)
 {
 	fprintf(stderr, "pastectl: %s: %s%s\n", path, what, why);
@@ -128,18 +125,6 @@ static const char *why_not(int err)
 	}
 }
 
-/*
- * Was there never anything? Formatting, which may have been interrupted, begins with the first
- * word and leaves zeros from @empty on.
- */
-static bool is_new(const char *area, size_t len, size_t empty)
-{
-	static const uint64_t zero;
-
-	return !memcmp(area, &zero, sizeof(zero)) && len > empty && !area[empty] &&
-	       !memcmp(area + empty, area + empty + 1, len - empty - 1);
-}
-
 /* A copy of an area, aligned as it is; NULL for want of memory. */
 static void *copy_of(const void *area, size_t len)
 {
@@ -150,20 +135,16 @@ static void *copy_of(const void *area, size_t len)
 
 static int check_log(const struct paste_region *r, const char *path)
 {
-	const struct paste_region_info *info = paste_region_info(r);
-	struct paste_wal_bufs bufs = { .stride = info->buf_size, .num = info->buf_num };
+	const struct paste_wal_bufs bufs = paste_region_bufs(r);
 	struct found found = { 0 };
 	struct paste_wal *wal = NULL;
 	size_t len;
-	char *packets = paste_region_packet(r, &len);
-	void *log = paste_region_log(r, &len), *copy = copy_of(log, len);
-	int e;
-
-	bufs.base = packets + info->buf_ofs;
-	e = copy ? paste_wal_open(copy, len, &bufs, 0, count_message, &found, &wal) : -ENOMEM;
+	const void *log = paste_region_log(r, &len);
+	void *copy = copy_of(log, len);
+	int e = copy ? paste_wal_open(copy, len, &bufs, 0, count_message, &found, &wal) : -ENOMEM;
 	paste_wal_close(wal);
 	free(copy);
-	if (e == -EMEDIUMTYPE && is_new(log, len, LOG_EMPTY))
+	if (e == -EMEDIUMTYPE && paste_region_log_unused(r))
 		puts("log         none");
 	else if (e)
 		return fail(path, "log: ", why_not(e));
@@ -181,7 +162,7 @@ static int check_tree(const struct paste_region *r, const char *path)
 	void *area = paste_region_tree(r, &len), *copy = copy_of(area, len);
 	int e = copy ? paste_btree_open(copy, len, &tree) : -ENOMEM;
 
-	if (e == -EMEDIUMTYPE && is_new(area, len, TREE_EMPTY)) {
+	if (e == -EMEDIUMTYPE && paste_region_tree_unused(r)) {
 		puts("tree        none");
 		e = 0;
 	} else if (!e) {

@@ -48,8 +48,6 @@
 
 #define BOUND_STEP	65536		/* writes until it is raised */
 #define BUFS_MAX	(1u << 26)	/* lines have 32 bits */
-#define LOG_EMPTY	8192	/* where a log's records begin, */
-#define TREE_EMPTY	264	/* and a tree's content, behind the first leaf's link */
 #define RING_SHARE	8	/* of a full log, this part is given up */
 #define SMALL		256	/* bytes that are not worth a buffer, once there is one */
 
@@ -769,48 +767,6 @@ static int note_message(const struct paste_wal_message *m, void *ctx)
 	return 0;
 }
 
-/*
- * Was there never anything? Formatting, which may have been interrupted, begins with the first
- * word and leaves zeros from @empty on. A look at all of them, so that what has lost its
- * beginning is not taken for new.
- */
-static bool is_new(const char *area, size_t len, size_t empty)
-{
-	uint64_t magic;
-
-	memcpy(&magic, area, sizeof(magic));
-	if (magic)
-		return false;
-	return empty >= len || (!area[empty] &&
-				!memcmp(area + empty, area + empty + 1, len - empty - 1));
-}
-
-static int open_log(struct store *st, const struct paste_region *region)
-{
-	const struct paste_region_info *info = paste_region_info(region);
-	const struct paste_wal_bufs bufs = { st->space.base, info->buf_size, info->buf_num };
-	size_t len;
-	void *area = paste_region_log(region, &len);
-	int err = is_new(area, len, LOG_EMPTY) ? paste_wal_format(area, len) : 0;
-
-	return err ? err : paste_wal_open(area, len, &bufs, PASTE_WAL_CRC, note_message, st,
-					  &st->log);
-}
-
-static int open_tree(struct store *st, const struct paste_region *region)
-{
-	size_t len;
-	void *area = paste_region_tree(region, &len);
-	int err = 0;
-
-	if (is_new(area, len, TREE_EMPTY)) {
-		if (!st->cfg.values)
-			return 0;
-		err = paste_btree_format(area, len);
-	}
-	return err ? err : paste_btree_open(area, len, &st->tree);
-}
-
 static uint64_t default_hash(const uint8_t secret[16], const void *key, size_t len)
 {
 	return siphash(secret, key, len);
@@ -842,13 +798,14 @@ int store_open(struct paste_region *region, const struct store_config *cfg, stru
 	if (err)
 		goto fail;
 	*part = "its log";
-	err = open_log(st, region);
+	err = paste_region_open_log(region, PASTE_WAL_CRC, note_message, st, &st->log);
 	if (err)
 		goto fail;
 	paste_wal_stats(st->log, &log);
 	st->log_max = log.slots;
 	*part = "its tree";
-	err = open_tree(st, region);
+	if (cfg->values || !paste_region_tree_unused(region))
+		err = paste_region_open_tree(region, &st->tree);
 	if (err)
 		goto fail;
 	*part = "its values";

@@ -26,7 +26,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#define FDS	4096
+#define FDS	4096	/* descriptors at most */
 
 static struct paste_region *region;
 static struct paste_wal *wal;
@@ -51,22 +51,11 @@ static int replay(const struct paste_wal_message *m, void *out)
 
 static void recover(const char *path, FILE *out)
 {
-	const struct paste_region_info *info;
-	struct paste_wal_bufs bufs;
-	size_t len;
-	uint64_t *log;
 	int e = paste_region_open(path, 0, &region);
 
 	if (e)
 		errx(1, "%s: %s", path, paste_region_strerror(e));
-	info = paste_region_info(region);
-	bufs.base = (char *)paste_region_packet(region, &len) + info->buf_ofs;
-	bufs.stride = info->buf_size;
-	bufs.num = info->buf_num;
-	log = paste_region_log(region, &len);
-	e = *log || out ? 0 : paste_wal_format(log, len);	/* as the region was created */
-	if (!e)
-		e = paste_wal_open(log, len, &bufs, PASTE_WAL_CRC, replay, out, &wal);
+	e = paste_region_open_log(region, PASTE_WAL_CRC, replay, out, &wal);
 	if (e)
 		errx(1, "%s: log: %s", path, strerror(-e));
 }
@@ -114,20 +103,31 @@ static void answer_all(void)
 	nanswer = 0;
 }
 
+static void on_event(const struct netmap_slot *s)
+{
+	if (paste_rx_accepted(rx, s)) {
+		if (s->fd < FDS)
+			durable[s->fd] = 0;
+		else
+			close(s->fd);
+	} else if (!s->err) {	/* the client will send no more */
+		answer_all();
+		paste_tx_close(tx, s->fd);
+	} else if (s->err != EAGAIN) {
+		close(s->fd);
+	}
+}
+
 static void serve_slots(void)
 {
 	struct netmap_slot *s;
 
 	/* Each slot may want an answer, and there may be an end of stream. */
 	while ((s = paste_rx_first(rx)) && nanswer + 1 < (int)nm_ring_space(tx)) {
-		if (!paste_rx_is_event(s)) {
+		if (paste_rx_is_event(s))
+			on_event(s);
+		else
 			log_slot(s);
-		} else if (!s->err) {
-			answer_all();
-			paste_tx_shut(tx, s->fd);
-		} else if (s->err != EAGAIN) {
-			close(s->fd);
-		}
 		paste_rx_release(rx);
 	}
 	answer_all();
@@ -152,30 +152,32 @@ static void open_port(const char *interface)
 		errx(1, "%s: %s", interface, paste_strerror(NETMAP_REQ_PST_ATTACH, e));
 }
 
-static void serve(void)
+/* A registered listener: its connections come as slots, registered. */
+static void listen_on(uint16_t tcp_port)
 {
-	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(7) };
-	struct pollfd p[2] = { { .fd = port->fd }, { .events = POLLIN } };
-	int fd, one = 1, s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(tcp_port) };
+	int e, one = 1, s = socket(AF_INET, SOCK_STREAM, 0);
 
 	if (s < 0 || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
 	    bind(s, (struct sockaddr *)&any, sizeof(any)) || listen(s, 128))
-		err(1, "TCP port 7");
-	p[1].fd = s;
+		err(1, "TCP port %u", tcp_port);
+	e = paste_register(port->fd, s);
+	if (e)
+		errx(1, "TCP port %u: %s", tcp_port, paste_strerror(NETMAP_REQ_PST_FD_REG, e));
+}
+
+static void serve(void)
+{
+	struct pollfd p = { .fd = port->fd };
+
 	puts("plog: serving");
 	fflush(stdout);
 	do {
-		while (p[1].revents && (fd = accept(s, NULL, NULL)) >= 0) {
-			if (fd >= FDS || paste_register(port->fd, fd))
-				close(fd);
-			else
-				durable[fd] = 0;
-		}
 		serve_slots();
 		/* Without room for answers, wait for it and not for what we have seen. */
-		p[0].events = nm_ring_empty(rx) ? POLLIN : POLLIN | POLLOUT;
+		p.events = nm_ring_empty(rx) ? POLLIN : POLLIN | POLLOUT;
 		rx->cur = rx->tail;
-	} while (poll(p, 2, -1) >= 0 || errno == EINTR);
+	} while (poll(&p, 1, -1) >= 0 || errno == EINTR);
 	err(1, "poll");
 }
 
@@ -186,6 +188,7 @@ int main(int argc, char **argv)
 	} else if ((argc == 2 || argc == 3) && argv[1][0] != '-') {
 		recover(argv[1], NULL);
 		open_port(argv[2]);
+		listen_on(7);
 		serve();
 	} else {
 		fputs("usage: plog REGION [stack:IFNAME] | --dump REGION\n", stderr);
