@@ -23,15 +23,23 @@ use_tree() {
     copy_sources
 }
 
-# Unchanged files keep their times, so make sees only what changed; what left the repository leaves the copy.
+# What has changed since it was copied last gets the present time, whatever its own: a file may be written while an older copy
+# of it is built. All others keep theirs, so make sees only what changed; what left the repository leaves the copy.
 copy_sources() {
-    local git=(git -C "$REPO" -c safe.directory='*' ls-files --exclude-standard)
+    local git=(git -C "$REPO" -c safe.directory='*')
+    local list=("${git[@]}" ls-files --exclude-standard)
     mkdir -p "$out/paste"
-    comm -23 <("${git[@]}" -co | sort -u) <("${git[@]}" -d | sort -u) > "$out/sources.new"
-    [ ! -e "$out/sources" ] ||
-        comm -13 "$out/sources.new" "$out/sources" | (cd "$out/paste" && xargs -r -d '\n' rm -f)
-    tar -C "$REPO" -c -T "$out/sources.new" | tar -C "$out/paste" -x
+    touch "$out/sources" "$out/sums"
+    comm -23 <("${list[@]}" -co | sort -u) <("${list[@]}" -d | sort -u) > "$out/sources.new"
+    comm -13 "$out/sources.new" "$out/sources" | (cd "$out/paste" && xargs -r -d '\n' rm -f)
+    (
+        cd "$REPO"
+        paste <("${git[@]}" hash-object --no-filters --stdin-paths < "$out/sources.new") \
+            <(xargs -d '\n' stat -c %a < "$out/sources.new") "$out/sources.new"
+    ) | sort > "$out/sums.new"
+    comm -23 "$out/sums.new" "$out/sums" | cut -f 3- | tar -C "$REPO" -c -T - | tar -C "$out/paste" -x --touch
     mv "$out/sources.new" "$out/sources"
+    mv "$out/sums.new" "$out/sums"
 }
 
 # in_tree SCRIPT [ARGUMENT...], as in bash -c. Everything is mounted in a namespace of its own, so nothing stays mounted
