@@ -680,6 +680,19 @@ def space(name="t"):
             """ % {"name": name})
 
 
+@contextlib.contextmanager
+def tracefs():
+    """/sys/kernel/tracing of the guest."""
+    mounted = guest().status("mountpoint", "-q", "/sys/kernel/tracing")[0] == 0
+    if not mounted:
+        guest().run("mount", "-t", "tracefs", "nodev", "/sys/kernel/tracing")
+    try:
+        yield
+    finally:
+        if not mounted:
+            guest().run("umount", "/sys/kernel/tracing")
+
+
 def restore_eth0():
     """After eth0 was away, or down, which loses what was configured."""
     Guest().sh("""

@@ -108,19 +108,13 @@ def traced(events):
     class Trace:
         text = ""
     guest, trace = t.guest(), Trace()
-    mounted = guest.status("mountpoint", "-q", "/sys/kernel/tracing")[0] == 0
-    if not mounted:
-        guest.run("mount", "-t", "tracefs", "nodev", "/sys/kernel/tracing")
-    try:
+    with t.tracefs():
         guest.sh("cd /sys/kernel/tracing; echo > trace; echo 1 > events/%s/enable" % events)
         try:
             yield trace
         finally:
             guest.sh("echo 0 > /sys/kernel/tracing/events/%s/enable" % events)
         trace.text = guest.sh("cd /sys/kernel/tracing; cat trace; echo > trace")
-    finally:
-        if not mounted:
-            guest.run("umount", "/sys/kernel/tracing")
 
 
 # [short]
