@@ -14,13 +14,15 @@
  *       finish_slot                     a buffer for the slot, or the refusal
  *   pst_txq_push_all                    queues of sockets that were full
  *
- * What follows in the next slot of the same socket leaves with it: TCP is told that there is
- * more, so that an answer's head and its body in a slot behind it are one segment.
+ * What follows in the next slot of the same socket leaves with it: slots that go by reference
+ * are one call, else TCP is told that there is more.  So an answer's head and its body in a slot
+ * behind it are one segment.
  *
  * A slot ends in one of these ways:
  *   sent      its buffer is SENT until acknowledged, the slot has a fresh one
  *   copied    up to TX_COPYBREAK bytes: holding a page until the peer acknowledges
- *             costs more than copying; and anything while buffers are low, so that
+ *             costs more than copying, unless they are before a larger slot of the
+ *             same socket; and anything while buffers are low, so that
  *             peers that do not acknowledge cannot stop the others, or where memory is
  *             of a kind that allows nothing else.  The slot keeps its buffer
  *   queued    the socket is full: what is left of the slot moves to the socket's
@@ -207,17 +209,40 @@ static void check_other(struct tx_chunk *c, struct tx_slot *t, const struct netm
 }
 
 /*
- * @held: the socket for which the slot was held back by an earlier sync, if it was; its
+ * Bytes of the slot after @i, if it goes on with the socket's stream.  A guess: should nothing come
+ * of that slot, TCP sends by itself, a moment later, what it held back because of it.
+ */
+static __always_inline u32 bytes_behind(const struct pst_ring *ring, u32 i, u32 fd)
+{
+	const struct pst_kring *k = &ring->tx;
+	u32 next = pst_kring_next(k, i);
+	const struct netmap_slot *slot = &k->ring->slot[next];
+	u32 len = READ_ONCE(slot->len), offset = READ_ONCE(slot->offset);
+
+	return next != k->head && READ_ONCE(slot->fd) == fd && len > offset ? len - offset : 0;
+}
+
+/*
+ * Is it worth copying @len bytes in slot @i?  Not the head of an answer whose body is in the next
+ * slot: it goes with that one by one call, and a call is more than what copying saves.
+ */
+static __always_inline bool worth_copying(const struct pst_ring *ring, u32 i, u32 len, u32 fd)
+{
+	return len <= TX_COPYBREAK && bytes_behind(ring, i, fd) <= TX_COPYBREAK;
+}
+
+/*
+ * Slot @i.  @held: the socket for which it was held back by an earlier sync, if it was; its
  * reference is ours from now on.  @last: that of the slot before.
  */
-static void check_slot(struct tx_chunk *c, const struct netmap_slot *shared,
-		       struct tx_slot *t, struct pst_sock **held, struct pst_sock *last)
+static void check_slot(struct tx_chunk *c, u32 i, struct tx_slot *t, struct pst_sock **held,
+		       struct pst_sock *last)
 {
 	struct pst_ring *ring = c->ring;
 	struct netmap_slot s;
 	int err = 0;
 
-	read_slot(&s, shared);
+	read_slot(&s, &ring->tx.ring->slot[i]);
 	t->fate = FATE_NOTHING;
 	t->e.buf = s.buf_idx;
 	t->e.offset = s.offset;
@@ -259,8 +284,8 @@ static void check_slot(struct tx_chunk *c, const struct netmap_slot *shared,
 	t->fate = FATE_SEND;
 	if (unlikely(s.offset == s.len)) {	/* SHUT alone: no buffer */
 		t->e.buf = PST_BUF_NONE;
-	} else if ((s.len - s.offset <= TX_COPYBREAK && !t->e.keep) ||
-		   unlikely(c->copy_all)) {
+	} else if (unlikely(c->copy_all) ||
+		   (!t->e.keep && worth_copying(ring, i, s.len - s.offset, s.fd))) {
 		t->fate = FATE_COPY;
 		err = pst_buf_owned(ring->pool.bufs, s.buf_idx);
 	} else if (unlikely(c->need == c->nfresh)) {
@@ -369,20 +394,6 @@ static void note_failure(struct pst_sock *ps, int sent)
 {
 	if (sent != -EPIPE && !ps->err)
 		ps->err = -sent;
-}
-
-/*
- * Does the socket's stream go on in the slot after @i?  A guess, which spares a packet: should
- * nothing come of that slot, TCP sends by itself, a moment later, what it held back.
- */
-static __always_inline bool stream_goes_on(const struct pst_ring *ring, u32 i, u32 fd)
-{
-	const struct pst_kring *k = &ring->tx;
-	u32 next = pst_kring_next(k, i);
-	const struct netmap_slot *slot = &k->ring->slot[next];
-
-	return next != k->head && READ_ONCE(slot->fd) == fd &&
-	       READ_ONCE(slot->len) > READ_ONCE(slot->offset);
 }
 
 /* The same of slots that have been checked, for the one before @t. */
@@ -647,10 +658,13 @@ static void renew_slot(struct tx_chunk *c, u32 i, const struct tx_slot *t)
 
 	ring->c.tx_slots++;
 	slot->flags = 0;
-	if (t->e.buf == PST_BUF_NONE && t->e.keep)
-		put_own_back(ring, i);
-	if (t->e.buf == PST_BUF_NONE)
+	if (t->e.buf == PST_BUF_NONE) {	/* it needed no buffer, but has one */
+		if (t->e.keep)
+			put_own_back(ring, i);
+		else
+			ring->tx_buf[i] = READ_ONCE(slot->buf_idx);
 		return;
+	}
 	if ((t->fate == FATE_COPY || t->fate == FATE_DROPPED) && !t->e.keep) {
 		ring->tx_buf[i] = t->e.buf;	/* not used up: now the slot's own */
 		return;
@@ -678,7 +692,7 @@ static void finish_slot(struct tx_chunk *c, u32 i, struct tx_slot *t)
 	switch (t->fate) {
 	case FATE_NOTHING:
 		if (!t->e.keep)
-			ring->tx_buf[i] = t->e.buf;	/* whatever it is, see put_own_back() */
+			ring->tx_buf[i] = t->e.buf;	/* whatever it is, put_own_back() looks */
 		break;
 	case FATE_LATER:
 	case FATE_HELD:
@@ -727,15 +741,16 @@ static void pass_held(struct pst_ring *ring, u32 i)
 }
 
 /* How many of @n slots from @i on will want a fresh buffer; a guess, they may change. */
-static u32 guess_need(const struct pst_kring *k, u32 i, u32 n)
+static u32 guess_need(const struct pst_ring *ring, u32 i, u32 n)
 {
 	u32 need = 0;
 
-	for (; n--; i = pst_kring_next(k, i)) {
-		const struct netmap_slot *slot = &k->ring->slot[i];
+	for (; n--; i = pst_kring_next(&ring->tx, i)) {
+		const struct netmap_slot *slot = &ring->tx.ring->slot[i];
+		u32 len = READ_ONCE(slot->len) - READ_ONCE(slot->offset);
 
-		need += READ_ONCE(slot->len) - READ_ONCE(slot->offset) > TX_COPYBREAK ||
-			READ_ONCE(slot->flags);
+		need += READ_ONCE(slot->flags) ||
+			!worth_copying(ring, i, len, READ_ONCE(slot->fd));
 	}
 	return need;
 }
@@ -768,7 +783,7 @@ static void open_chunk(struct tx_chunk *c, u32 i)
 	struct pst_ring *ring = c->ring;
 	struct pst_kring *k = &ring->tx;
 	u32 n = min_t(u32, PST_TX_CHUNK, pst_kring_span(k, i, k->head));
-	u32 want = guess_need(k, i, n);
+	u32 want = guess_need(ring, i, n);
 	struct pst_sock *last = NULL;
 
 	c->open_next = c->open_next == c->t + c->n ? c->t : NULL;
@@ -785,7 +800,7 @@ static void open_chunk(struct tx_chunk *c, u32 i)
 	for (c->n = 0; c->n < n; i = pst_kring_next(k, i)) {
 		struct tx_slot *t = &c->t[c->n++];
 
-		check_slot(c, &k->ring->slot[i], t, &ring->tx_sock[i], last);
+		check_slot(c, i, t, &ring->tx_sock[i], last);
 		last = t->ps;
 		if (unlikely(t->fate == FATE_LATER))
 			break;
@@ -832,10 +847,12 @@ static bool send_small(struct pst_ring *ring, struct pst_batch *batch, u32 i)
 	struct netmap_slot s;
 	struct pst_sock *ps;
 	int sent = -EAGAIN;
+	u32 behind;
 
 	read_slot(&s, slot);
+	behind = bytes_behind(ring, i, s.fd);
 	if (s.flags || s.len <= s.offset || s.len - s.offset > TX_COPYBREAK ||
-	    s.len > PST_BUF_SIZE || ring->tx_sock[i] ||
+	    behind > TX_COPYBREAK || s.len > PST_BUF_SIZE || ring->tx_sock[i] ||
 	    pst_buf_owned(ring->pool.bufs, s.buf_idx))
 		return false;
 	ps = pst_stack_find(ring->port, s.fd);
@@ -847,8 +864,7 @@ static bool send_small(struct pst_ring *ring, struct pst_batch *batch, u32 i)
 	}
 	lock_for_send(batch, ps->sk);
 	if (likely(!pst_sock_dead(ps) && !test_bit(PST_SOCK_CLOSING, &ps->flags)))
-		sent = copy_to_tcp(ring, ps, s.buf_idx, s.offset, s.len,
-				   stream_goes_on(ring, i, s.fd));
+		sent = copy_to_tcp(ring, ps, s.buf_idx, s.offset, s.len, behind);
 	pst_sock_tell(ps);
 	release_sock(ps->sk);
 	pst_sock_put(ps);

@@ -193,21 +193,34 @@ static void without_own_buffer(void)
 	close(peer);
 }
 
-/*
- * What was put into a slot and stayed there, because TCP copied it or it was refused, is the
- * slot's own from then on.
- */
-static void swapped_before(bool refused_)
+/* What is done with a slot whose buffer was exchanged, so that the new one stays in it. */
+enum use { COPIED, REFUSED, WITHOUT_PAYLOAD };
+
+static void use_swapped(enum use use, int sock, uint32_t *buf)
 {
+	struct netmap_slot *slot = &p.tx->slot[p.tx->head];
+
+	t_must(!paste_tx_swap(p.tx, use == REFUSED ? 999 : sock, buf, 0, 100));
+	if (use == WITHOUT_PAYLOAD) {
+		slot->len = 0;
+		slot->flags |= NS_PST_RESUME;
+	}
+	t_ok(ioctl(p.fd, NIOCTXSYNC));
+}
+
+/* It is the slot's own from then on. */
+static void swapped_before(enum use use)
+{
+	static const char *const uses[] = { "copied", "refused", "without payload" };
+
 	uint32_t value = paste_buf_pop(p.nifp, p.rx), buf = paste_buf_pop(p.nifp, p.rx), put = buf;
 	uint32_t users = (uint32_t)port_stats(&p).port.buf_user, first = p.tx->head;
 	static char got[256 * 100];
 	int sock, peer;
 
-	t_note("lent by a slot whose buffer was exchanged, %s", refused_ ? "refused" : "copied");
+	t_note("lent by a slot whose buffer was exchanged, %s", uses[use]);
 	port_pair(&p, &sock, &peer);
-	t_must(!paste_tx_swap(p.tx, refused_ ? 999 : sock, &buf, 0, 100));
-	t_ok(ioctl(p.fd, NIOCTXSYNC));
+	use_swapped(use, sock, &buf);
 	t_eq(p.tx->slot[first].buf_idx, put);
 	while (p.tx->head != first) {
 		port_put(&p, sock, got, 100);
@@ -233,8 +246,9 @@ int main(void)
 	to_many();
 	given_away_in_the_end();
 	refused();
-	swapped_before(false);
-	swapped_before(true);
+	swapped_before(COPIED);
+	swapped_before(REFUSED);
+	swapped_before(WITHOUT_PAYLOAD);
 	read_when_all_is_over();
 	port_close(&p);
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * segments: what is sent to one socket in consecutive slots of a sync leaves in one segment, small
- * pieces and large ones; and nothing of it stays behind when a slot after it is refused.
+ * pieces and large ones, a small one before a large one without being copied; and nothing of it
+ * stays behind when a slot after it is refused.
  *
  * [short]
  */
@@ -44,6 +45,22 @@ static void in_one(const uint16_t *sizes)
 	port_sync(&p);
 	t_eq(read_n(peer, got, all, 2000), all);
 	t_eq(segments(sock), 1);
+	close(sock);
+	close(peer);
+}
+
+/* The head of an answer is not copied when its body is behind it. */
+static void by_reference(void)
+{
+	uint64_t copied = port_stats(&p).counters.tx_copied;
+	int sock, peer;
+
+	port_pair(&p, &sock, &peer);
+	port_put(&p, sock, data, 100);
+	port_put(&p, sock, data, BIG);
+	port_sync(&p);
+	t_eq(read_n(peer, got, 100 + BIG, 2000), 100 + BIG);
+	t_eq(port_stats(&p).counters.tx_copied, copied);
 	close(sock);
 	close(peer);
 }
@@ -92,6 +109,7 @@ int main(void)
 	port_make(&p, "stack:segments", 64, 0);
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(*sizes); i++)
 		in_one(sizes[i]);
+	by_reference();
 	in_turns();
 	then_refused(100);
 	then_refused(BIG);
