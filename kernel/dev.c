@@ -57,13 +57,13 @@ static int nm_dev_mmap(struct file *file, struct vm_area_struct *vma)
 	return pst_region_mmap(port->region, vma);
 }
 
-static int sync_tx(struct pst_file *pf, struct pst_port *port)
+static int sync_tx(struct pst_file *pf, struct pst_port *port, bool wait)
 {
 	int err = 0;
 	u32 i;
 
 	for (i = pf->tx_first; i < pf->tx_end; i++) {
-		err = pst_ring_txsync(&port->ring[i]) ?: err;
+		err = pst_ring_txsync(&port->ring[i], wait) ?: err;
 		if (unlikely(!list_empty(&port->ring[i].closing)))
 			pst_close(&port->ring[i]);
 	}
@@ -93,7 +93,7 @@ static long nm_dev_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 
 	switch (cmd) {
 	case NIOCTXSYNC:
-		return port ? sync_tx(pf, port) : -ENXIO;
+		return port ? sync_tx(pf, port, true) : -ENXIO;
 	case NIOCRXSYNC:
 		return port ? sync_rx(pf, port, true) : -ENXIO;
 	case NIOCCTRL:
@@ -148,7 +148,7 @@ static __poll_t nm_dev_poll(struct file *file, struct poll_table_struct *wait)
 	for (i = min(pf->tx_first, pf->rx_first); i < max(pf->tx_end, pf->rx_end); i++)
 		poll_wait(file, &port->ring[i].wait, wait);
 	if ((events & (EPOLLOUT | EPOLLWRNORM)) || !(pf->flags & NR_NO_TX_POLL))
-		err = sync_tx(pf, port);
+		err = sync_tx(pf, port, false);
 	if (events & (EPOLLIN | EPOLLRDNORM))
 		err = sync_rx(pf, port, busy_polling(pf, wait)) ?: err;
 	return err ? EPOLLERR : ready(pf, port);

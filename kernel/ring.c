@@ -20,6 +20,7 @@
 #include <linux/slab.h>
 #include <linux/jiffies.h>
 #include <linux/timekeeping.h>
+#include <linux/wait_bit.h>
 
 #include "buf_move.h"
 #include "nic.h"
@@ -353,15 +354,23 @@ int pst_ring_rxsync(struct pst_ring *ring, bool busy_poll)
 	return err;
 }
 
-/* 0, or -EINVAL for illegal head or cur.  Skipped when another thread is in it. */
-int pst_ring_txsync(struct pst_ring *ring)
+/*
+ * 0, or -EINVAL for illegal head or cur.  When another thread is in it, or a NIC comes or goes,
+ * it is skipped; with @wait it waits its turn: -EINTR when the caller is being killed.
+ */
+int pst_ring_txsync(struct pst_ring *ring, bool wait)
 {
 	struct pst_kring *k = &ring->tx;
 	u32 head;
 	int err;
 
-	if (!pst_kring_enter(k))
-		return 0;
+	if (unlikely(!pst_kring_enter(k))) {
+		if (!wait)
+			return 0;
+		err = wait_on_bit_lock(&k->busy, 0, TASK_KILLABLE);
+		if (err)
+			return err;
+	}
 	ring->c.tx_syncs++;
 	err = take_head(ring, k, &head);
 	if (likely(!err)) {

@@ -88,7 +88,7 @@ void pst_ring_destroy(struct pst_ring *ring);
 int pst_ring_start(struct pst_ring *ring);
 
 int pst_ring_rxsync(struct pst_ring *ring, bool busy_poll);
-int pst_ring_txsync(struct pst_ring *ring);
+int pst_ring_txsync(struct pst_ring *ring, bool wait);
 bool pst_ring_takeover(struct pst_ring *ring);
 bool pst_ring_reap(struct pst_ring *ring);
 bool pst_ring_due(struct pst_ring *ring);

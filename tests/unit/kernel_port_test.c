@@ -293,7 +293,7 @@ static void quiesce(void **state)
 	for (i = 0; i < p->nrings; i++) {
 		p->ring[i].wait.sleepers = 1;
 		assert_int_equal(pst_ring_rxsync(&p->ring[i], false), 0);
-		assert_int_equal(pst_ring_txsync(&p->ring[i]), 0);
+		assert_int_equal(pst_ring_txsync(&p->ring[i], false), 0);
 		assert_int_equal(p->ring[i].c.rx_syncs + p->ring[i].c.tx_syncs, 0);
 	}
 	pst_port_resume(p);

@@ -115,7 +115,7 @@ static void txsync(void **state)
 	for (i = 0; i < 12; i++) {
 		r->head = r->cur = i % 4;
 		memset(calls, 0, sizeof(calls));
-		assert_int_equal(pst_ring_txsync(ring), 0);
+		assert_int_equal(pst_ring_txsync(ring, false), 0);
 		assert_string_equal(calls, "s");
 		assert_int_equal(ring->tx.head, i % 4);
 		/* One slot is never used. */
@@ -123,7 +123,7 @@ static void txsync(void **state)
 		assert_int_equal(ring->tx.tail, r->tail);
 	}
 	r->head = (r->tail + 1) % 4 == r->head ? r->tail : r->head;
-	assert_int_equal(pst_ring_txsync(ring), -EINVAL);	/* cur behind head */
+	assert_int_equal(pst_ring_txsync(ring, false), -EINVAL);	/* cur behind head */
 	assert_int_equal(ring->c.bad_pointers, 1);
 	assert_int_equal(ring->tx.busy, 0);
 	destroy();
@@ -140,16 +140,16 @@ static void txsync_held(void **state)
 	r = ring->tx.ring;
 	during_send = hold_all;
 	r->head = r->cur = 3;
-	assert_int_equal(pst_ring_txsync(ring), 0);
+	assert_int_equal(pst_ring_txsync(ring, false), 0);
 	assert_int_equal(r->tail, 0);		/* only slot 3 is left */
 	assert_true(pst_kring_ready(&ring->tx));
 	r->head = r->cur = 0;
-	assert_int_equal(pst_ring_txsync(ring), 0);
+	assert_int_equal(pst_ring_txsync(ring, false), 0);
 	assert_int_equal(r->tail, 0);
 	assert_false(pst_kring_ready(&ring->tx));
 	assert_true(pst_ring_due(ring));	/* there is something to go on with */
 	r->head = r->cur = 1;
-	assert_int_equal(pst_ring_txsync(ring), -EINVAL);
+	assert_int_equal(pst_ring_txsync(ring, false), -EINVAL);
 	destroy();
 }
 
@@ -167,7 +167,7 @@ static void again_tx(void)
 {
 	u64 before = ring->c.tx_syncs;
 
-	assert_int_equal(pst_ring_txsync(ring), 0);
+	assert_int_equal(pst_ring_txsync(ring, false), 0);
 	assert_int_equal(ring->c.tx_syncs, before);
 }
 
@@ -179,9 +179,26 @@ static void nested(void **state)
 	assert_int_equal(pst_ring_rxsync(ring, true), 0);
 	assert_int_equal(ring->c.rx_syncs, 1);
 	during_send = again_tx;
-	assert_int_equal(pst_ring_txsync(ring), 0);
+	assert_int_equal(pst_ring_txsync(ring, false), 0);
 	assert_int_equal(ring->c.tx_syncs, 1);
 	assert_int_equal(ring->rx.busy, 0);
+	assert_int_equal(ring->tx.busy, 0);
+	destroy();
+}
+
+/* An ioctl has its turn when the ring is free again, unless its caller is killed. */
+static void waits(void **state)
+{
+	assert_int_equal(create(4, 4, BUFS), 0);
+	ring->tx.ring->head = ring->tx.ring->cur = 1;
+	pst_kring_enter(&ring->tx);
+	mock_bit_wait = -EINTR;
+	assert_int_equal(pst_ring_txsync(ring, true), -EINTR);
+	assert_int_equal(ring->tx.head, 0);
+	mock_bit_wait = 1;
+	assert_int_equal(pst_ring_txsync(ring, true), 0);
+	assert_int_equal(mock_bit_wait, 0);
+	assert_int_equal(ring->tx.head, 1);
 	assert_int_equal(ring->tx.busy, 0);
 	destroy();
 }
@@ -367,7 +384,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(rxsync), T(rxsync_laps), T(rxsync_scribbled), T(txsync), T(txsync_held),
-		T(nested), T(destroyed_while_held), T(stamps), T(tells_low), T(takeover),
+		T(nested), T(waits), T(destroyed_while_held), T(stamps), T(tells_low), T(takeover),
 		T(wakes), T(recall),
 	};
 

@@ -15,6 +15,7 @@ struct net mock_net;
 struct nsproxy mock_nsproxy = { &mock_net };
 struct task_struct mock_task = { &mock_nsproxy };
 unsigned long jiffies;
+int mock_bit_wait;
 
 static unsigned long pfn, pfn_gap;
 

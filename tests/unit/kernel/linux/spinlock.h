@@ -29,6 +29,7 @@ typedef struct { int n; } refcount_t;
 static inline void refcount_inc(refcount_t *r) { r->n++; }
 
 struct rcu_head { int none; };
+#define synchronize_rcu()	do { } while (0)
 #define rcu_dereference_check(p, c)	(p)
 #define rcu_access_pointer(p)		(p)
 #define rcu_dereference_protected(p, c)	(p)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Wait queues with a number of sleepers, wait bits that never wait, poll. */
+/* Wait queues with a number of sleepers, wait bits that do not wait unless told to, poll. */
 #ifndef _MOCK_WAIT_H_
 #define _MOCK_WAIT_H_
 
@@ -11,6 +11,7 @@ typedef struct { int none; } wait_queue_entry_t;
 struct poll_table_struct { void *_qproc; };
 
 #define TASK_UNINTERRUPTIBLE	2
+#define TASK_KILLABLE		0x102
 
 #define init_waitqueue_head(w)	((w)->sleepers = (w)->woken = 0)
 #define wq_has_sleeper(w)	(mock_step("wq_has_sleeper"), (w)->sleepers > 0)
@@ -33,10 +34,21 @@ static inline void clear_and_wake_up_bit(int n, unsigned long *p)
 	__clear_bit(n, p);
 }
 
-static inline void wait_on_bit_lock(unsigned long *p, int n, int mode)
+/* Of the next wait for a bit that is set: its result, or 1 if the bit is freed meanwhile. */
+extern int mock_bit_wait;
+
+static inline int wait_on_bit_lock(unsigned long *p, int n, int mode)
 {
+	int result = mock_bit_wait;
+
 	(void)mode;
+	mock_bit_wait = 0;
+	if (result < 0)
+		return result;
+	if (result)
+		__clear_bit(n, p);
 	WARN_ON_ONCE(test_and_set_bit_lock(n, p));
+	return 0;
 }
 
 #endif
