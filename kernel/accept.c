@@ -275,13 +275,12 @@ static int accept_one(struct pst_listener *l, struct socket *listening)
 		err = PTR_ERR(file);
 		goto err_fd;
 	}
-	err = pst_stack_add(l->port, &l->among, sock->sk, fd, NULL, true);
+	err = pst_stack_add(l->port, &l->among, sock->sk, fd, NULL, file);
 	if (err) {
 		fput(file);
 		goto err_fd;
 	}
 	l->ring->c.accepted++;
-	fd_install(fd, file);
 	return 0;
 
 err_fd:
@@ -360,13 +359,16 @@ bool pst_accept(struct pst_ring *ring)
 
 /* ------------------------------------------------------------ closing */
 
-/* The last byte is TCP's, or lost: the rest is for the application's own sync. */
+/*
+ * The last byte is TCP's, or lost: the rest is for the application's own sync.  Of one that was
+ * forgotten meanwhile the descriptor is gone already.
+ */
 void pst_sock_close(struct pst_sock *ps)
 {
 	struct pst_ring *ring = ps->ring;
 
 	spin_lock_bh(&ring->lock);
-	if (list_empty(&ps->close_node)) {
+	if (!test_bit(PST_SOCK_GONE, &ps->flags) && list_empty(&ps->close_node)) {
 		refcount_inc(&ps->ref);
 		list_add_tail(&ps->close_node, &ring->closing);
 	}

@@ -320,6 +320,7 @@ static u32 send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n, int *err)
 }
 
 const struct pst_proto pst_generic = {
+	.as_caller = true,
 	.check = check,
 	.hook = hook,
 	.drain = drain,

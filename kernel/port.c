@@ -17,7 +17,8 @@
  *   extmems_lock     mutex     memory of applications that ports have (extmem.c); when a
  *                              port is made or freed, inside pst_file.mutex at most
  *   kring->busy      bit       one sync per ring and direction.  The data path only
- *                              tries it, and goes away when it is taken;
+ *                              tries it, and goes away when it is taken (but
+ *                              NIOCTXSYNC, which nothing would repeat, waits);
  *                              pst_port_quiesce() waits for it, which is how
  *                              attach and detach change what syncs walk through
  *   all_nics_lock    spin      attached NICs, for the notifier and who has no
@@ -50,7 +51,8 @@
  * may still come to us:
  *   1. out of the list        no new user
  *   2. NICs detached          no injected packets, no wakeups from AF_XDP
- *   3. sockets unregistered   no upcalls; listeners first
+ *   3. sockets unregistered   no upcalls; listeners first.  Those of sockets that are not
+ *                             TCP may still run, under RCU: a grace period
  *   4. housekeeping stopped   no context of ours
  *   5. memory freed           pages the stack still refers to live on
  */
@@ -322,14 +324,27 @@ static void port_free(struct pst_port *port)
 	kvfree(port);
 }
 
+/* No socket is left that a sync would come across. */
+static bool forgot_all(const struct pst_ring *ring)
+{
+	return list_empty(&ring->waiting) && list_empty(&ring->arrived) &&
+	       list_empty(&ring->writable) && list_empty(&ring->acceptable) &&
+	       list_empty(&ring->closing);
+}
+
 static void port_destroy(struct pst_port *port)
 {
+	u32 i;
+
 	mutex_lock(&port->mutex);
 	pst_nic_detach_all(port);
 	pst_listeners_unregister_all(port);
 	pst_stack_unregister_all(port);
 	mutex_unlock(&port->mutex);
+	synchronize_rcu();	/* callbacks of sockets that are not TCP use ring and port */
 	cancel_delayed_work_sync(&port->housekeeping);
+	for (i = 0; i < port->nrings; i++)
+		WARN_ON_ONCE(!forgot_all(&port->ring[i]));
 	port_free(port);
 }
 

@@ -272,7 +272,7 @@ struct netmap_if *pst_region_if_get(struct pst_region *region)
 	if (i == region->if_num)
 		return NULL;
 	__set_bit(i, region->if_used);
-	nifp = region->ctl + i * region->if_size;
+	nifp = region->ctl + (size_t)i * region->if_size;
 	memset(nifp, 0, region->if_size);
 	return nifp;
 }

@@ -39,7 +39,7 @@ void pst_sock_put(struct pst_sock *ps)
 		return;
 	if (ps->rest)
 		consume_skb(ps->rest);
-	kfree(ps->txq);
+	pst_txq_free(ps);
 	pst_owner_destroy(&ps->owner);
 	sock_put(ps->sk);
 	kfree_rcu(ps, rcu);
@@ -276,6 +276,17 @@ static int check_state(struct sock *sk)
 	return 0;
 }
 
+/*
+ * From here on nothing fails.  The number comes before the first slot that has it: who sees that,
+ * in another thread perhaps, may answer at once.
+ */
+static void enter_number(struct pst_sock *ps, struct file *file)
+{
+	pst_fdmap_set(&ps->port->socks, ps->fd, ps);
+	if (file)
+		fd_install(ps->fd, file);
+}
+
 /* Makes the socket ours.  What has arrived already is for the next sync. */
 static int adopt_pulled(struct pst_sock *ps)
 {
@@ -285,8 +296,10 @@ static int adopt_pulled(struct pst_sock *ps)
 	lock_sock(sk);
 	write_lock_bh(&sk->sk_callback_lock);
 	err = sk->sk_user_data ? -EBUSY : ps->proto->check(sk);
-	if (!err)
+	if (!err) {
+		enter_number(ps, NULL);
 		hook(ps);
+	}
 	write_unlock_bh(&sk->sk_callback_lock);
 	release_sock(sk);
 	if (!err)
@@ -295,7 +308,7 @@ static int adopt_pulled(struct pst_sock *ps)
 }
 
 /* Makes the socket ours, under its lock, and takes what has arrived already. */
-static int adopt(struct pst_sock *ps)
+static int adopt(struct pst_sock *ps, struct file *file)
 {
 	struct sock *sk = ps->sk;
 	int err;
@@ -310,8 +323,10 @@ static int adopt(struct pst_sock *ps)
 	else
 		hook(ps);
 	write_unlock_bh(&sk->sk_callback_lock);
-	if (!err)
+	if (!err) {
+		enter_number(ps, file);
 		pst_sock_drain(ps);
+	}
 out:
 	release_sock(sk);
 	return err;
@@ -337,12 +352,13 @@ static bool is_renumbered(const struct pst_sock *old, const struct sock *sk)
 
 /*
  * Registers @sk, which is @fd in the caller's table, with one of the rings @among (see
- * pst_nic_ring_for()); @is_new: the application is to be told.
+ * pst_nic_ring_for()).  @file: of a connection that was accepted just now, of which the
+ * application is told; it becomes @fd with that, and not at all on error.
  * -ENOTCONN: not connected, UDP: not bound; -EBUSY: registered already, or somebody else's
  * (kTLS, sockmap); -ENOMEM, -ENOSPC.
  */
 int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct sock *sk, int fd,
-		  const struct pst_proto *proto, bool is_new)
+		  const struct pst_proto *proto, struct file *file)
 {
 	struct pst_sock *ps, *old;
 	int err;
@@ -363,7 +379,7 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 	pst_owner_init(&ps->owner);
 	INIT_LIST_HEAD(&ps->close_node);
 	refcount_set(&ps->ref, 1);
-	if (is_new)
+	if (file)
 		set_bit(PST_SOCK_NEW, &ps->flags);
 
 	old = pst_fdmap_get(&port->socks, fd);
@@ -379,10 +395,9 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 	err = pst_nic_steer(port, ps->steer);
 	if (err)
 		goto err_put;
-	err = proto ? adopt_pulled(ps) : adopt(ps);
+	err = proto ? adopt_pulled(ps) : adopt(ps, file);
 	if (err)
 		goto err_unsteer;
-	pst_fdmap_set(&port->socks, fd, ps);
 	port->nsocks++;
 	pst_port_attend(port);	/* starts the sweep */
 	return 0;
@@ -415,7 +430,7 @@ int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int
 	if (!err && !proto && sock->sk->sk_state == TCP_LISTEN)
 		err = pst_listener_register(port, among, sock->sk, fd);
 	else if (!err)
-		err = pst_stack_add(port, among, sock->sk, fd, proto, false);
+		err = pst_stack_add(port, among, sock->sk, fd, proto, NULL);
 	sockfd_put(sock);
 	return err;
 }

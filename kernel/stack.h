@@ -32,8 +32,15 @@ struct pst_txq_entry {
 	bool copy;	/* not TCP: the bytes are copied, no page reference is held */
 };
 
+/* The process, and its table of descriptors, in which a number means something. */
+struct pst_owner {
+	struct pid *tgid;	/* reference held */
+	struct files_struct *files;
+};
+
 struct pst_txq {
 	u32 head, tail;		/* free-running */
+	struct pst_owner sender;	/* of all that is in it, where that matters: as_caller */
 	struct pst_txq_entry e[PST_TXQ_MAX];
 };
 
@@ -63,6 +70,7 @@ struct pst_proto {
 	u8 steer;		/* IP protocol the NICs steer, or 0 */
 	bool datagrams;
 	bool by_reference;	/* send() can do with pages */
+	bool as_caller;		/* send() is with the rights, and in the name, of who calls it */
 
 	/* May it be registered?  Socket hooked by nobody. */
 	int (*check)(struct sock *sk);
@@ -81,12 +89,6 @@ struct pst_proto {
 
 extern const struct pst_proto pst_udp;
 extern const struct pst_proto pst_generic;
-
-/* The process, and its table of descriptors, in which a number means something. */
-struct pst_owner {
-	struct pid *tgid;	/* reference held */
-	struct files_struct *files;
-};
 
 struct pst_sock {
 	struct sock *sk;	/* reference held */
@@ -125,7 +127,7 @@ struct pst_sock {
 
 int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int fd);
 int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct sock *sk, int fd,
-		  const struct pst_proto *proto, bool is_new);
+		  const struct pst_proto *proto, struct file *file);
 void pst_stack_forget(struct pst_port *port, struct pst_sock *ps);
 void pst_stack_unregister_all(struct pst_port *port);
 void pst_stack_sweep(struct pst_port *port);
@@ -172,6 +174,7 @@ int pst_txq_send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n, bool mor
 bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e);
 void pst_txq_push_all(struct pst_ring *ring);
 void pst_txq_drop(struct pst_sock *ps);
+void pst_txq_free(struct pst_sock *ps);
 void pst_txq_shut(struct sock *sk);
 void pst_sock_retry(struct pst_sock *ps);
 void pst_sock_writable(struct pst_sock *ps);

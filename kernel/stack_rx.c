@@ -26,13 +26,14 @@
 #include "port.h"
 #include "stack.h"
 
-/* Puts the socket where the next syncs find it. */
+/* Puts the socket where the next syncs find it, unless it was forgotten. */
 void pst_sock_wait(struct pst_sock *ps)
 {
 	struct pst_ring *ring = ps->ring;
 
 	lockdep_assert_held(&ring->lock);
-	if (!test_and_set_bit(PST_SOCK_WAITING, &ps->flags)) {
+	if (!test_bit(PST_SOCK_GONE, &ps->flags) &&
+	    !test_and_set_bit(PST_SOCK_WAITING, &ps->flags)) {
 		refcount_inc(&ps->ref);
 		list_add_tail(&ps->wait_node, &ring->waiting);
 		pst_port_attend(ring->port);
@@ -397,8 +398,7 @@ void pst_sock_ready(struct pst_sock *ps)
 	struct pst_ring *ring = ps->ring;
 
 	spin_lock_bh(&ring->lock);
-	if (!test_bit(PST_SOCK_GONE, &ps->flags))
-		pst_sock_wait(ps);
+	pst_sock_wait(ps);
 	spin_unlock_bh(&ring->lock);
 	pst_ring_wake(ring);
 }

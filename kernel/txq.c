@@ -80,6 +80,22 @@ static struct pst_txq_entry *txq_at(struct pst_txq *q, u32 i)
 	return &q->e[i % PST_TXQ_MAX];
 }
 
+/*
+ * The peer of a Unix socket may be told who sends.  So what waits is sent by the process that gave
+ * it, in its own syncs, and not by housekeeping; and a queue is of one process at a time.
+ */
+static bool goes_as_caller(const struct pst_sock *ps)
+{
+	return !ps->proto || !ps->proto->as_caller || !pst_txq_len(ps) ||
+	       pst_owned_by_caller(&ps->txq->sender);
+}
+
+static void note_sender(struct pst_txq *q)
+{
+	pst_owner_destroy(&q->sender);
+	pst_owner_init(&q->sender);
+}
+
 bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e)
 {
 	if (!ps->txq) {
@@ -87,8 +103,10 @@ bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e)
 		if (!ps->txq)
 			return false;
 	}
-	if (pst_txq_len(ps) == PST_TXQ_MAX)
+	if (pst_txq_len(ps) == PST_TXQ_MAX || !goes_as_caller(ps))
 		return false;
+	if (!pst_txq_len(ps))
+		note_sender(ps->txq);
 	*txq_at(ps->txq, ps->txq->tail++) = *e;
 	set_bit(PST_SOCK_CONGESTED, &ps->flags);
 	if (e->close) {
@@ -115,6 +133,14 @@ void pst_txq_drop(struct pst_sock *ps)
 		txq_pop(ps);
 	}
 	spin_unlock_bh(&ps->ring->lock);
+}
+
+/* Nobody uses the socket any more; its queue is empty. */
+void pst_txq_free(struct pst_sock *ps)
+{
+	if (ps->txq)
+		pst_owner_destroy(&ps->txq->sender);
+	kfree(ps->txq);
 }
 
 /* Of the first @n entries, @sent bytes are gone. */
@@ -198,7 +224,7 @@ static bool push_tcp(struct pst_sock *ps)
 /* Socket locked by us. */
 static void push(struct pst_sock *ps)
 {
-	if (!(ps->proto ? push_pulled(ps) : push_tcp(ps))) {
+	if (!goes_as_caller(ps) || !(ps->proto ? push_pulled(ps) : push_tcp(ps))) {
 		if (ps->proto)	/* not all of them tell when there is space */
 			pst_sock_retry(ps);
 		return;
@@ -234,12 +260,12 @@ void pst_sock_writable(struct pst_sock *ps)
 	pst_ring_wake(ps->ring);
 }
 
-static struct pst_sock *next_writable(struct pst_ring *ring)
+static struct pst_sock *next_writable(struct pst_ring *ring, struct list_head *turn)
 {
 	struct pst_sock *ps;
 
 	spin_lock_bh(&ring->lock);
-	ps = list_first_entry_or_null(&ring->writable, struct pst_sock, write_node);
+	ps = list_first_entry_or_null(turn, struct pst_sock, write_node);
 	if (ps) {
 		list_del(&ps->write_node);
 		clear_bit(PST_SOCK_WRITABLE, &ps->flags);
@@ -248,28 +274,24 @@ static struct pst_sock *next_writable(struct pst_ring *ring)
 	return ps;	/* with the list's reference */
 }
 
+/* One turn for each: who lists itself again is still full, or has no memory to send with. */
 void pst_txq_push_all(struct pst_ring *ring)
 {
-	struct pst_sock *ps, *first = NULL;
-	bool again = false;
+	struct pst_sock *ps;
+	LIST_HEAD(turn);
 
-	/*
-	 * One that lists itself again has no memory to send with: later, then.  Those that are
-	 * pulled do so while they are full, and have one turn each.
-	 */
-	while (!again && !list_empty(&ring->writable) && (ps = next_writable(ring))) {
+	if (likely(list_empty(&ring->writable)))
+		return;
+	spin_lock_bh(&ring->lock);
+	list_splice_init(&ring->writable, &turn);
+	spin_unlock_bh(&ring->lock);
+	while ((ps = next_writable(ring, &turn))) {
 		pst_sock_lock(ps);
 		if (!pst_sock_dead(ps)) {
 			push(ps);
 			pst_sock_tell(ps);
 		}
 		pst_sock_unlock(ps);
-		again = test_bit(PST_SOCK_WRITABLE, &ps->flags);
-		if (again && ps->proto && !first) {
-			first = ps;
-			again = false;
-		}
 		pst_sock_put(ps);
 	}
 }
-

@@ -72,7 +72,7 @@ out:
 #endif
 
 #if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
-static int pin_ring(unsigned long addr, struct pst_xring *ring)
+static int pin_ring(struct file *file, unsigned long addr, u64 pgoff, struct pst_xring *ring)
 {
 	int n = pin_user_pages_fast(addr, ring->npages, FOLL_WRITE | FOLL_LONGTERM,
 				    ring->page);
@@ -89,9 +89,13 @@ static void unpin_ring(struct pst_xring *ring)
 	unpin_user_pages(ring->page, ring->npages);
 }
 #else
-/* The ring is one compound page there, mapped by frame number. */
-static int pin_ring(unsigned long addr, struct pst_xring *ring)
+/*
+ * The ring is one compound page there, mapped by frame number.  Another thread may have mapped
+ * something else there since.
+ */
+static int pin_ring(struct file *file, unsigned long addr, u64 pgoff, struct pst_xring *ring)
 {
+	unsigned long end = addr + ((unsigned long)ring->npages << PAGE_SHIFT);
 	struct vm_area_struct *vma;
 	unsigned long pfn;
 	int err = -EFAULT;
@@ -99,7 +103,8 @@ static int pin_ring(unsigned long addr, struct pst_xring *ring)
 
 	mmap_read_lock(current->mm);
 	vma = find_vma(current->mm, addr);
-	if (vma && vma->vm_start <= addr)
+	if (vma && vma->vm_start == addr && vma->vm_end == end && vma->vm_file == file &&
+	    vma->vm_pgoff == pgoff >> PAGE_SHIFT)
 		err = follow_pfn(vma, addr, &pfn);
 	if (!err) {
 		get_page(pfn_to_page(pfn));
@@ -132,7 +137,7 @@ static int map_ring(struct file *file, struct pst_xring *ring, u64 pgoff,
 		err = (long)addr;
 		goto err_free;
 	}
-	err = pin_ring(addr, ring);
+	err = pin_ring(file, addr, pgoff, ring);
 	vm_munmap(addr, size);
 	if (err)
 		goto err_free;
