@@ -2,3 +2,4 @@
 # Includes lib/crc32c.c, to try it without the instruction.
 wal_test_SRCS := ../../lib/pm.c ../../lib/wal.c
 wal_test_CFLAGS := -Wl,--wrap=calloc
+wal_test: ../../lib/crc32c.c
