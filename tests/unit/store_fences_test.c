@@ -207,6 +207,10 @@ static void both(void **state)
 	put_all();
 	append();
 	assert_int_equal(commit(), 2);
+	append();			/* and the deletion of what was replaced */
+	assert_int_equal(commit(), 2);
+	append();
+	assert_int_equal(commit(), 1);
 }
 
 static void deletions(void **state)
