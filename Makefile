@@ -86,7 +86,8 @@ demo:
 
 bench:
 	dpkg-query -W liblmdb-dev > /dev/null 2>&1 || apt-get -qq -y install liblmdb-dev
-	bench/run bench; status=$$?; bench/idle || status=1; $(MAKE) -C bench native || status=1; exit $$status
+	bench/run bench; status=$$?; bench/idle || status=1; $(MAKE) -C bench native || status=1; \
+	bench/run report || status=1; exit $$status
 
 clean-user:
 	for d in lib $(PROGRAMS); do $(MAKE) -C $$d clean; done

@@ -10,12 +10,18 @@ SPREAD = 3      # the column that a single repetition does not have
 # title, width
 COLUMNS = (("conns", 5), ("back end", 8), ("requests/s", 10), ("(min..max)", 17), ("ratio", 6), ("p50 ms", 7), ("p99 ms", 7),
            ("zero copy", 9), ("copies", 6), ("batch", 5), ("bells", 6), ("instr/req", 9), ("ratio", 6))
+IDLE_COLUMNS = COLUMNS[:2] + (("bytes each", 10), ("ratio", 6), ("at rest MiB", 11))
 LEGEND = """\
 %(measured)s, server and guest with %(cpus)s. ratio: paste to the better socket back end.
 zero copy: received payload the application reads where the NIC wrote it. batch: segments or datagrams it gets with one
 poll. copies: bytes the CPU copies per byte stored, from where the NIC wrote them to where they are durable, as counted
 by kernel and server; on sockets the heads of requests are among them. Of GET: per byte of a value, on its way out.
 bells: doorbells (NIC notifications) per reply. instr/req: all instructions the guest executes, per request."""
+
+IDLE_TITLE = "Idle connections: memory, of kernel and server together"
+IDLE_LEGEND = """\
+bytes each: what a connection costs that has been answered once and is left alone. at rest: what the server takes without
+connections; of paste, the port's buffers, which connections then use."""
 
 
 def times(value):
@@ -45,10 +51,10 @@ def cells(rows, row):
         times(paste and ratio_to_sockets(rows, workload, connections, "instructions_per_request", backend))]
 
 
-def format_line(line, skip=None):
+def format_line(line, skip=None, columns=COLUMNS):
     """Right-aligned, names left-aligned; without column `skip`."""
     return "  ".join(("%-*s" if title == "back end" else "%*s") % (width, text)
-                     for i, ((title, width), text) in enumerate(zip(COLUMNS, line)) if i != skip).rstrip()
+                     for i, ((title, width), text) in enumerate(zip(columns, line)) if i != skip).rstrip()
 
 
 def blocks(rows):
@@ -72,6 +78,18 @@ def table(rows, facts):
         last = workload
         lines += [format_line(cells(rows, row), skip) for row in block]
     return "\n".join(lines[1:] + ["", LEGEND % dict(facts, measured=measured)])
+
+
+def idle_table(figures):
+    """Of what bench/idle has found."""
+    best = min((f["bytes_per_connection"] for f in figures if f["backend"] in SOCKET_BACKENDS), default=None)
+    lines = [[title for title, _ in IDLE_COLUMNS]]
+    for f in figures:
+        each = f["bytes_per_connection"]
+        ratio = best and f["backend"] not in SOCKET_BACKENDS and each / best
+        lines.append([f["connections"], f["backend"], number(each), times(ratio),
+                      number(f["bytes_at_rest"] / (1 << 20), "{:,.1f}")])
+    return "\n".join([IDLE_TITLE, *(format_line(line, columns=IDLE_COLUMNS) for line in lines), "", IDLE_LEGEND])
 
 
 def errors(rows):

@@ -1,4 +1,4 @@
-"""summary.py - medians and spread of the points over the repetitions, and the two CSV files."""
+"""summary.py - medians and spread of the points over the repetitions, and the CSV files."""
 
 import csv
 import dataclasses
@@ -102,3 +102,13 @@ def write_details(results, path):
         for result in results:
             if result["kind"] == "run":
                 writer.writerow([cell(name, result.get(name)) for name in DETAIL_COLUMNS])
+
+
+def read_idle(path):
+    """What bench/idle has written there, a dictionary for each back end; nothing if it has not."""
+    try:
+        with open(path, newline="") as f:
+            return [{name: value if name == "backend" else int(value) for name, value in row.items()}
+                    for row in csv.DictReader(f)]
+    except FileNotFoundError:
+        return []

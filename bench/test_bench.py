@@ -2,8 +2,10 @@
 """Tests of the parsing, the statistics and the table: python3 -m unittest discover -s bench (about a second, no guest)."""
 
 import csv
+import json
 import os
 import subprocess
+import sys
 import tempfile
 import unittest
 
@@ -13,7 +15,7 @@ import report
 import summary
 from instructions import profile_command
 from messages import BenchError
-from points import BACKENDS, WORKLOADS, Point, fill_command, lab_options, load_command, machines, schedule, server_command
+from points import BACKENDS, HERE, WORKLOADS, Point, fill_command, lab_options, load_command, machines, schedule, server_command
 from readings import figures, read_doorbells, read_last_line, read_load, read_port
 
 LOAD = """Running 1s test @ http://10.77.0.2:80/
@@ -41,6 +43,11 @@ PORT = """stack:phttpd
   rx_copied                     %d
   tx_copied                     %d
   nic_zero_copy                 1  of these, in zero-copy mode
+"""
+IDLE = """backend,connections,bytes_at_rest,bytes_per_connection
+epoll,5000,104858,9280
+uring,5000,1048576,9756
+paste,5000,55574528,8836
 """
 WORDS = {"repetitions": "2 repetitions of 3 s", "cpus": "1 CPU (TCG)", "acceleration": "TCG"}
 
@@ -231,6 +238,50 @@ class Report(unittest.TestCase):
         self.assertIn("error", report.table(rows, WORDS))
         self.assertIn("no measurement", report.sentences(rows, WORDS))
         self.assertEqual(report.errors(rows), ["rpc, 50 connections, paste: gone"])
+
+    def test_idle(self):
+        """Beside the two socket back ends, and in the table, once somebody asks for it."""
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "idle.csv")
+            self.assertEqual(summary.read_idle(path), [])
+            with open(path, "w") as f:
+                f.write(IDLE)
+            lines = report.idle_table(summary.read_idle(path)).splitlines()
+        self.assertEqual([line.split() for line in lines[2:6]],
+                         [["5000", "epoll", "9,280", "0.1"], ["5000", "uring", "9,756", "1.0"],
+                          ["5000", "paste", "8,836", "0.95", "x", "53.0"], []])
+        self.assertEqual(len({len(line) for line in lines[1:5]}), 1)
+        self.assertNotIn(" x ", report.idle_table([{"backend": "paste", "connections": 1, "bytes_at_rest": 1,
+                                                    "bytes_per_connection": 1}]))
+
+    def test_report(self):
+        """The files of bench/run report, with the figures of bench/idle and without."""
+        facts = {"acceleration": "TCG"}
+        results = [{"kind": "host", "facts": facts}, {"kind": "machine", "kernel": "7.3", "cpus": 1}] + RESULTS
+        with tempfile.TemporaryDirectory() as directory:
+            def write(name, text):
+                with open(os.path.join(directory, name), "w") as f:
+                    f.write(text)
+
+            def table():
+                """Without gnuplot, or a program to install it with."""
+                done = subprocess.run([sys.executable, os.path.join(HERE, "run"), "report", "--out", directory],
+                                      env=dict(os.environ, PATH=directory), capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                with open(os.path.join(directory, "table.txt")) as f:
+                    text = f.read()
+                self.assertIn(text, done.stdout)
+                return text
+
+            write("results.jsonl", "".join(json.dumps(result) + "\n" for result in results))
+            text = table()
+            self.assertNotIn("Idle", text)
+            write("idle.csv", IDLE)
+            part = report.idle_table(summary.read_idle(os.path.join(directory, "idle.csv")))
+            head, rest = table().split(part)
+            self.assertEqual(head + rest[2:], text)
+            with open(os.path.join(directory, "summary.csv")) as f:
+                self.assertEqual(f.readline().strip(), ",".join(summary.SUMMARY_COLUMNS))
 
     def test_plot_data(self):
         backends, panels = plot.panels(summary.summarize(RESULTS + [run("epoll", 7.0, connections=1)]))

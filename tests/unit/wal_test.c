@@ -13,6 +13,7 @@
 #include <string.h>
 #include <cmocka.h>
 
+#include <paste_pm.h>
 #include <paste_wal.h>
 #include "../../lib/crc32c.c"
 
@@ -36,6 +37,25 @@ void *__wrap_calloc(size_t n, size_t size)
 	if (fail_calloc && !--fail_calloc)
 		return NULL;
 	return __real_calloc(n, size);
+}
+
+static unsigned int fences;
+
+void __real_paste_pm_fence(void);
+void __wrap_paste_pm_fence(void);
+void __real_paste_pm_persist(const void *p, size_t len);
+void __wrap_paste_pm_persist(const void *p, size_t len);
+
+void __wrap_paste_pm_fence(void)
+{
+	fences++;
+	__real_paste_pm_fence();
+}
+
+void __wrap_paste_pm_persist(const void *p, size_t len)
+{
+	fences++;
+	__real_paste_pm_persist(p, len);
 }
 
 /* What a replay brought: per message "seq:tag(buf,offset,len ...)". */
@@ -157,6 +177,35 @@ static void without_payload_crc(void **state)
 	assert_int_equal(append1(2, 0, 100, 13), 2);
 	assert_int_equal(reopen(0), 0);
 	assert_string_equal(replayed, "1:11(1,0,100)2:13(2,0,100)");
+}
+
+/* Of a commit, however much is new; everything else but truncation has none. */
+static void few_fences(void **state)
+{
+	const struct paste_wal_piece p[] = { { 3, 10, 20 }, { 4, 0, STRIDE }, { 5, STRIDE, 0 } };
+
+	(void)state;
+	for (unsigned int n = 1; n <= 2; n++) {
+		assert_int_equal(reopen(n == 1 ? PASTE_WAL_CRC : 0), 0);
+		fences = 0;
+		paste_wal_commit(wal);
+		assert_true(append1(1, 0, 100, 0) > 0);
+		assert_true(paste_wal_append(wal, p, 3, 0) > 0);
+		assert_true(paste_wal_append(wal, NULL, 0, 0) > 0);
+		assert_int_equal(append1(BUFS, 0, 0, 0), -ERANGE);
+		assert_int_equal(fences, 0);
+		paste_wal_commit(wal);
+		assert_int_equal(fences, n);
+		paste_wal_commit(wal);
+		assert_int_equal(fences, n);
+		assert_true(append1(2, 0, 100, 0) > 0);
+		assert_int_equal(fences, n);
+		fences = 0;
+		assert_int_equal(truncate_to(paste_wal_commit(wal)), 0);
+		assert_int_equal(fences, n + 2);	/* one for each copy of the root */
+		assert_int_equal(truncate_to(paste_wal_commit(wal)), 0);
+		assert_int_equal(fences, n + 2);
+	}
 }
 
 static void pieces_out_of_bounds(void **state)
@@ -480,8 +529,8 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(append_and_replay), T(without_payload_crc), T(pieces_out_of_bounds),
-		T(full), T(truncation), T(wrap), T(counters), T(bad_arguments),
+		T(append_and_replay), T(without_payload_crc), T(few_fences),
+		T(pieces_out_of_bounds), T(full), T(truncation), T(wrap), T(counters), T(bad_arguments),
 		T(bad_header), T(damaged_root), T(impossible_root), T(damaged_records),
 		T(impossible_records), T(broken_messages), T(replay_gives_up), T(no_memory),
 		T(both_checksums),
