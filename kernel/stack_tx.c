@@ -107,6 +107,17 @@ static int own(struct pst_bufs *bufs, const struct pst_txq_entry *e)
 	return e->keep ? pst_buf_cite(bufs, e->buf) : pst_buf_claim(bufs, e->buf);
 }
 
+/* The same for slot @t, if there is a fresh buffer for it; what is cited gives way to its own. */
+static int own_for(struct tx_chunk *c, struct tx_slot *t)
+{
+	if (unlikely(!t->e.keep && c->need == c->nfresh)) {
+		t->fate = FATE_LATER;
+		return 0;
+	}
+	c->need += !t->e.keep;
+	return own(c->ring->pool.bufs, &t->e);
+}
+
 /* The buffer was not sent: it is the application's again, as before. */
 static void disown(struct pst_bufs *bufs, const struct pst_txq_entry *e)
 {
@@ -176,11 +187,8 @@ static void check_buffer(struct tx_chunk *c, struct tx_slot *t, const struct net
 		t->e.copy = true;
 	} else if (t->e.copy) {
 		err = pst_buf_owned(c->ring->pool.bufs, s->buf_idx);
-	} else if (c->need == c->nfresh) {
-		t->fate = FATE_LATER;
 	} else {
-		c->need++;
-		err = own(c->ring->pool.bufs, &t->e);
+		err = own_for(c, t);
 	}
 	if (err)
 		refuse_buffer(c->ring, t, err);
@@ -288,11 +296,8 @@ static void check_slot(struct tx_chunk *c, u32 i, struct tx_slot *t, struct pst_
 		   (!t->e.keep && worth_copying(ring, i, s.len - s.offset, s.fd))) {
 		t->fate = FATE_COPY;
 		err = pst_buf_owned(ring->pool.bufs, s.buf_idx);
-	} else if (unlikely(c->need == c->nfresh)) {
-		t->fate = FATE_LATER;
 	} else {
-		c->need++;
-		err = own(ring->pool.bufs, &t->e);
+		err = own_for(c, t);
 	}
 	if (unlikely(err))
 		refuse_buffer(ring, t, err);
@@ -630,11 +635,14 @@ static void send_chunk(struct tx_chunk *c)
 	}
 }
 
-/* A buffer for slot @i in the place of one that was given away. */
-static u32 fresh_buf(struct tx_chunk *c)
+/* A buffer for a slot: one that was taken for it, see own_for(), or any. */
+static u32 fresh_buf(struct tx_chunk *c, bool taken)
 {
-	u32 buf = c->nfresh ? c->fresh[--c->nfresh] : pst_buf_take(&c->ring->pool);
+	u32 buf;
 
+	if (WARN_ON_ONCE(taken && !c->nfresh))
+		taken = false;
+	buf = taken ? c->fresh[--c->nfresh] : pst_buf_take(&c->ring->pool);
 	if (buf != PST_BUF_NONE)
 		pst_buf_show(c->ring->pool.bufs, buf);
 	return buf;
@@ -676,7 +684,7 @@ static void renew_slot(struct tx_chunk *c, u32 i, const struct tx_slot *t)
 		if (put_own_back(ring, i))
 			return;
 	}
-	buf = fresh_buf(c);
+	buf = fresh_buf(c, !t->e.keep);
 	if (buf == PST_BUF_NONE)
 		return;		/* cited while its own is elsewhere: stays */
 	ring->tx_buf[i] = buf;
@@ -748,9 +756,10 @@ static u32 guess_need(const struct pst_ring *ring, u32 i, u32 n)
 	for (; n--; i = pst_kring_next(&ring->tx, i)) {
 		const struct netmap_slot *slot = &ring->tx.ring->slot[i];
 		u32 len = READ_ONCE(slot->len) - READ_ONCE(slot->offset);
+		u16 flags = READ_ONCE(slot->flags);
 
-		need += READ_ONCE(slot->flags) ||
-			!worth_copying(ring, i, len, READ_ONCE(slot->fd));
+		need += flags ? !(flags & NS_PST_KEEP) :
+				!worth_copying(ring, i, len, READ_ONCE(slot->fd));
 	}
 	return need;
 }
