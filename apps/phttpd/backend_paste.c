@@ -5,7 +5,7 @@
  * A round: one poll() sends what was produced, runs the NIC and TCP for all connections, and
  * brings new slots; each RX slot is a piece, in the buffer that the NIC wrote; each answer is
  * written straight into a TX slot's buffer. A long round hands its answers over in parts, each
- * by a TX sync, so that clients work while we do. There are no other system calls in the steady
+ * by a TX sync, so that clients work while we do, and a very long one ends early. There are no other system calls in the steady
  * state.
  *
  * Rings. A thread has ring i of the port. RX slots are released when their piece is consumed,
@@ -47,6 +47,7 @@
 #define TX_RESERVE	64	/* free TX slots below which no input is taken */
 #define BURST		32	/* TX slots a connection may fill in a round */
 #define PART		24	/* TX slots handed over together, if there is more to answer */
+#define ROUND		128	/* TX slots after which the next round begins */
 #define RX_SLOTS	1024	/* of a ring: also the pieces that may have to be kept */
 
 #define PORT_MIN	(5 * RX_SLOTS)	/* slots of two rings, spare buffers, NIC and TCP */
@@ -82,6 +83,7 @@ struct loop {
 	struct paste_bufs bufs;
 	uint64_t round;
 	uint32_t handed;	/* the TX ring's head at the last poll() or hand_over() */
+	uint32_t in_round;	/* TX slots handed over since the last poll() */
 	int last_fd;		/* whose answer the last TX slot has, -1: none that may grow */
 	struct client *run;	/* connections with something to do besides input */
 	struct client **run_tail;
@@ -507,16 +509,22 @@ static void hand_over(struct loop *l)
 {
 	http_batch(&l->w->http);
 	ioctl(l->port->fd, NIOCTXSYNC, NULL);
+	l->in_round += produced(l);
 	l->handed = l->tx->head;
 	l->last_fd = -1;
 }
 
-/* Takes the RX slots that there is room to answer. */
+/*
+ * Takes the RX slots that there is room to answer. After many the rest is for the next round: only a
+ * poll() brings acknowledgements to TCP, which takes its own delay in that for the network's and,
+ * if it is long, sends many small packets.
+ */
 static void receive_all(struct loop *l)
 {
 	struct netmap_slot *s;
 
-	while ((s = paste_rx_first(l->rx)) && tx_free(l) >= TX_RESERVE) {
+	l->in_round = 0;
+	while (l->in_round < ROUND && (s = paste_rx_first(l->rx)) && tx_free(l) >= TX_RESERVE) {
 		if (produced(l) >= PART)
 			hand_over(l);
 		struct client *c = s->fd < l->clients ? l->client[s->fd] : NULL;
