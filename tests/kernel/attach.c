@@ -100,23 +100,23 @@ static void without_net_admin(void)
 /* Some are needed for the moment; when there are not so many, those there are come back. */
 static void descriptors(void)
 {
-	int first = dup(0), free = 0, err;
+	int first = dup(0), spare = 0, err;
 	struct rlimit old, few;
 
 	t_note("descriptors");
 	t_must(first >= 0 && !close(first) && !getrlimit(RLIMIT_NOFILE, &old));
 	few = old;
 	do {
-		few.rlim_cur = (rlim_t)(first + free);
+		few.rlim_cur = (rlim_t)first + (rlim_t)spare;
 		t_must(!setrlimit(RLIMIT_NOFILE, &few));
 		err = paste_attach(p.fd, "stack:eth0");
 		t_eq(port_stats(&p).port.nics, !err);
 		t_eq(port_stats(&p).port.buf_nic > 0, !err);
-		for (int i = 0; i < free; i++)
+		for (int i = 0; i < spare; i++)
 			t_fails(EBADF, fcntl(first + i, F_GETFD));
-	} while (err == -EMFILE && ++free < 20);
+	} while (err == -EMFILE && ++spare < 20);
 	t_eq(err, 0);
-	t_le(2, free);
+	t_le(2, spare);
 	t_ok(setrlimit(RLIMIT_NOFILE, &old));
 	t_eq(paste_detach(p.fd, "stack:eth0"), 0);
 }

@@ -86,6 +86,7 @@ static void udp_pair(int *sock, int *peer)
 
 	*sock = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	*peer = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	t_must(*sock >= 0 && *peer >= 0);
 	t_must(!bind(*sock, (void *)&a, len) && !getsockname(*sock, (void *)&a, &len));
 	t_must(!bind(*peer, (void *)&b, len) && !getsockname(*peer, (void *)&b, &len));
 	t_must(!connect(*sock, (void *)&b, len) && !connect(*peer, (void *)&a, len));

@@ -126,6 +126,7 @@ int pst_xsk_open(struct pst_xsk *xsk, struct net_device *d, u16 queue, struct ps
 		return err;
 	}
 	f = calloc(1, sizeof(*f));
+	assert_non_null(f);
 	f->socket.sk = &f->sk;
 	f->registered = !shared;
 	xsk->sock = &f->socket;
