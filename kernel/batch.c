@@ -235,17 +235,21 @@ static void flush_directly(struct pst_batch *batch)
 	struct net_device *dev = batch->nic->dev;
 	struct pst_ring *ring = batch->ring;
 	struct sk_buff *skb;
+	u64 stopped = 0;	/* queues whose qdisc has some: not to be overtaken */
 
 	ring->c.direct_packets += batch->n;
 	skb = validate_all(batch, dev);
 	while (skb) {
 		u16 queue = skb_get_queue_mapping(skb);
 
-		ring->c.direct_batches++;
-		skb = xmit_queue(dev, netdev_get_tx_queue(dev, queue), skb);
+		if (likely(!(stopped >> (queue & 63) & 1))) {
+			ring->c.direct_batches++;
+			skb = xmit_queue(dev, netdev_get_tx_queue(dev, queue), skb);
+		}
 		while (skb && skb_get_queue_mapping(skb) == queue) {
 			struct sk_buff *next = skb->next;
 
+			stopped |= 1ULL << (queue & 63);
 			skb_mark_not_on_list(skb);
 			send_normally(skb);
 			skb = next;

@@ -243,6 +243,7 @@ static void reclaim(struct pst_nic *nic, int others)
 		usleep_range(1000, 2000);
 	if (pins_of(nic->port) > others) {
 		netdev_warn(nic->dev, "paste: still in use; its buffers stay out of use until the port closes\n");
+		nic->port->lost_nics |= BIT_ULL(nic->id);
 		return;
 	}
 	pst_bufs_from_nic(bufs, nic->id);
@@ -301,14 +302,15 @@ bool pst_nic_is_attached(struct pst_port *port, const char *ifname)
 	return found;
 }
 
-static int free_id(struct pst_port *port)
+/* One by which no buffer goes, see pst_bufs_from_nic(); 64: there is none. */
+static u8 free_id(struct pst_port *port)
 {
+	u64 used = port->lost_nics;
 	struct pst_nic *nic;
-	u32 used = 0;
 
 	list_for_each_entry(nic, &port->nics, node)
-		used |= BIT(nic->id);
-	return ffz(used);
+		used |= BIT_ULL(nic->id);
+	return ~used ? __ffs64(~used) : 64;
 }
 
 static void enlist(struct pst_nic *nic)
@@ -421,7 +423,7 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	if (find_nic(port, ifname))
 		goto err_dev;
 	err = -ENOSPC;
-	if (port->nnics == PST_NICS_MAX)
+	if (port->nnics == PST_NICS_MAX || free_id(port) == 64)
 		goto err_dev;
 	err = -EOPNOTSUPP;
 	if (dev->type != ARPHRD_ETHER)

@@ -33,6 +33,7 @@ struct pst_port {
 	u32 nnics;
 	struct mutex mutex;		/* sockets, NICs, netmap_ifs */
 	struct list_head nics;		/* struct pst_nic, under mutex */
+	u64 lost_nics;			/* ids of those whose buffers never came back */
 	struct list_head listeners;	/* struct pst_listener, under mutex */
 
 	/* Wakeups look whether it is pending; armed once per stall_ms, whoever asks. */

@@ -203,11 +203,28 @@ static void forget(struct pst_port *port, struct pst_sock *ps)
 	unregister(ps);
 }
 
+/* It was closed, and its peer has not taken what is queued. */
+static bool is_overdue(const struct pst_sock *ps)
+{
+	return ps->flags & (BIT(PST_SOCK_CLOSING) | BIT(PST_SOCK_CLOSE_HELD)) &&
+	       time_after(jiffies, ps->close_by);
+}
+
 /* What the socket has queued goes nowhere: it was reset, or closed for too long. */
 static bool is_hopeless(const struct pst_sock *ps)
 {
-	return (!ps->proto && ps->sk->sk_state == TCP_CLOSE) ||
-	       (test_bit(PST_SOCK_CLOSING, &ps->flags) && time_after(jiffies, ps->close_by));
+	return pst_txq_len(ps) &&
+	       ((!ps->proto && ps->sk->sk_state == TCP_CLOSE) || is_overdue(ps));
+}
+
+/* Also of what is held in the ring, which comes back refused.  Socket locked. */
+static void give_up(struct pst_sock *ps)
+{
+	if (is_overdue(ps))
+		set_bit(PST_SOCK_CLOSING, &ps->flags);
+	pst_txq_drop(ps);
+	if (test_bit(PST_SOCK_CLOSING, &ps->flags))
+		pst_sock_close(ps);
 }
 
 /* Forgets sockets whose owner has closed them.  Under port->mutex. */
@@ -220,11 +237,10 @@ void pst_stack_sweep(struct pst_port *port)
 	for (fd = 0; (ps = pst_fdmap_next(&port->socks, &fd)); fd++) {
 		if (pst_sock_dead(ps)) {
 			forget(port, ps);
-		} else if (pst_txq_len(ps) && is_hopeless(ps)) {
+		} else if (is_hopeless(ps)) {
 			pst_sock_lock(ps);
-			pst_txq_drop(ps);
-			if (test_bit(PST_SOCK_CLOSING, &ps->flags))
-				pst_sock_close(ps);
+			if (is_hopeless(ps))	/* still */
+				give_up(ps);
 			pst_sock_unlock(ps);
 		}
 	}

@@ -55,6 +55,7 @@ enum {
 	PST_SOCK_PAUSED,	/* the application wants nothing of it now */
 	PST_SOCK_NEW,		/* accepted, and the application does not know yet */
 	PST_SOCK_CLOSING,	/* the application wants nothing of it any more */
+	PST_SOCK_CLOSE_HELD,	/* nor will it behind the slots that are held in the ring */
 	PST_SOCK_GONE,		/* unregistered */
 	PST_SOCK_EOS_SEEN,	/* not TCP: receiving has met the end of the stream */
 	PST_SOCK_ARRIVED,	/* datagrams have come that nobody has looked at */
@@ -108,7 +109,9 @@ struct pst_sock {
 	struct list_head write_node;	/* ring->writable, under ring->lock */
 	struct list_head close_node;	/* ring->closing, under ring->lock; or empty */
 	struct pst_txq *txq;		/* under the socket lock; NULL until needed */
-	unsigned long close_by;	/* jiffies; what is queued then is lost. With PST_SOCK_CLOSING */
+	/* jiffies; what is queued then is lost. With PST_SOCK_CLOSING or _CLOSE_HELD */
+	unsigned long close_by;
+	u32 close_head;			/* of the queue, when close_by was set. With _CLOSE_HELD */
 	u64 held_in;	/* TX sync that held a slot back: later ones may not pass */
 
 	/* the socket's own callbacks */
@@ -172,6 +175,7 @@ void pst_stack_send(struct pst_ring *ring);
 /* txq.c */
 int pst_txq_send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n, bool more);
 bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e);
+void pst_txq_close_held(struct pst_sock *ps);
 void pst_txq_push_all(struct pst_ring *ring);
 void pst_txq_drop(struct pst_sock *ps);
 void pst_txq_free(struct pst_sock *ps);

@@ -309,6 +309,8 @@ static void hold(struct pst_ring *ring, struct tx_slot *t)
 	t->ps->held_in = ring->c.tx_syncs;
 	t->fate = FATE_HELD;
 	set_bit(PST_SOCK_CONGESTED, &t->ps->flags);
+	if (t->e.close)
+		pst_txq_close_held(t->ps);
 	ring->c.tx_held++;
 }
 

@@ -96,6 +96,12 @@ static void note_sender(struct pst_txq *q)
 	pst_owner_init(&q->sender);
 }
 
+/* As long as a closed socket waits for its peer; which may never read. */
+static unsigned long close_by(const struct pst_sock *ps)
+{
+	return jiffies + (ps->proto ? TCP_TIMEWAIT_LEN : tcp_fin_time(ps->sk));
+}
+
 bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e)
 {
 	if (!ps->txq) {
@@ -110,11 +116,25 @@ bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e)
 	*txq_at(ps->txq, ps->txq->tail++) = *e;
 	set_bit(PST_SOCK_CONGESTED, &ps->flags);
 	if (e->close) {
-		/* As long as a closed socket waits for its peer; which may never read. */
-		ps->close_by = jiffies + (ps->proto ? TCP_TIMEWAIT_LEN : tcp_fin_time(ps->sk));
+		ps->close_by = close_by(ps);
 		set_bit(PST_SOCK_CLOSING, &ps->flags);
 	}
 	return true;
+}
+
+/*
+ * The slot that closes is held in the ring, as the queue is full.  Each time that the queue has
+ * moved, the peer has as long again.  Socket locked.
+ */
+void pst_txq_close_held(struct pst_sock *ps)
+{
+	u32 head = ps->txq ? ps->txq->head : 0;
+
+	if (test_bit(PST_SOCK_CLOSE_HELD, &ps->flags) && head == ps->close_head)
+		return;
+	ps->close_head = head;
+	ps->close_by = close_by(ps);
+	set_bit(PST_SOCK_CLOSE_HELD, &ps->flags);
 }
 
 static void txq_pop(struct pst_sock *ps)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * accept: a registered listener's connections come as events, registered, with the peer's
- * address, before their data; a slot closes them behind their data; ordinary accept() and
- * close() go on working beside it, and nothing leaks.
+ * address, before their data; a slot closes them behind their data, or when the peer does not
+ * take it; ordinary accept() and close() go on working beside it, and nothing leaks.
  *
  * [short]
  */
@@ -185,17 +185,12 @@ static void at_once(void)
 	close(l);
 }
 
-/* Closing loses nothing of a socket that was congested, and tells nothing more of it. */
-static void close_congested(void)
+/* Sends slots of 4000 bytes to @fd until the application is told that it is congested; how many. */
+static int congest(int fd)
 {
-	static char sent[4000], got[sizeof(sent)];
-	struct timespec ms = { .tv_nsec = 1000000 };
-	uint16_t number;
-	int l = listener(AF_INET, &number), peer = tcp_connect(AF_INET, number), fd, slots = 0;
+	static char sent[4000];
+	int slots = 0;
 
-	t_note("congested");
-	fd = accepted(2000);
-	t_must(fd >= 0);
 	memset(sent, 'c', sizeof(sent));
 	while (slots < 100000) {
 		struct netmap_slot *s;
@@ -210,6 +205,22 @@ static void close_congested(void)
 			break;
 		}
 	}
+	return slots;
+}
+
+/* Closing loses nothing of a socket that was congested, and tells nothing more of it. */
+static void close_congested(void)
+{
+	static char sent[4000], got[sizeof(sent)];
+	struct timespec ms = { .tv_nsec = 1000000 };
+	uint16_t number;
+	int l = listener(AF_INET, &number), peer = tcp_connect(AF_INET, number), fd, slots;
+
+	t_note("congested");
+	fd = accepted(2000);
+	t_must(fd >= 0);
+	memset(sent, 'c', sizeof(sent));
+	slots = congest(fd);
 	t_must(!paste_tx_close(p.tx, fd));
 	port_sync(&p);
 	t_ok(fcntl(fd, F_GETFD));	/* not before the data is TCP's */
@@ -226,6 +237,80 @@ static void close_congested(void)
 	}
 	t_fails(EBADF, fcntl(fd, F_GETFD));
 	t_true(nm_ring_empty(p.rx));
+	close(peer);
+	close(l);
+}
+
+/*
+ * Asleep as an application is that has nothing else to do, until @fd is closed, which another
+ * process watches; the milliseconds that took, or those it was waited for.
+ */
+static int sleep_until_closed(int fd, int ms)
+{
+	uint64_t start = now_ms();
+	int ends[2], status;
+	char path[64];
+	struct stat st;
+	pid_t child;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", getpid(), fd);
+	t_must(!pipe2(ends, O_CLOEXEC));
+	child = fork();
+	t_must(child >= 0);
+	if (!child) {
+		while (!lstat(path, &st) && now_ms() - start < (uint64_t)ms)
+			usleep(10000);
+		_exit(0);
+	}
+	close(ends[1]);
+	for (;;) {
+		struct pollfd pfd[] = { { .fd = p.fd, .events = POLLIN }, { .fd = ends[0] } };
+
+		t_must(poll(pfd, 2, -1) > 0);
+		if (pfd[1].revents)
+			break;
+		while (!nm_ring_empty(p.rx))
+			paste_rx_release(p.rx);
+	}
+	close(ends[0]);
+	t_must(waitpid(child, &status, 0) == child);
+	return (int)(now_ms() - start);
+}
+
+/*
+ * A peer that never reads: after TCP_LINGER2 the port gives up what waits, and the descriptor is
+ * closed.  Of @more slots TCP still takes some; with many the socket's queue (of 64) is full, and
+ * the one that closes is held in the ring.
+ */
+static void close_given_up(int more)
+{
+	uint64_t closed = port_stats(&p).counters.closed;
+	static char data[4000];
+	uint16_t number;
+	int l = listener(AF_INET, &number), peer = tcp_connect(AF_INET, number), fd, one = 1, ms;
+
+	t_note("a peer that never reads, %d slots more", more);
+	fd = accepted(2000);
+	t_must(fd >= 0);
+	t_ok(setsockopt(fd, IPPROTO_TCP, TCP_LINGER2, &one, sizeof(one)));
+	congest(fd);
+	for (int i = 0; i < more; i++) {
+		port_put(&p, fd, data, sizeof(data));
+		if (i % 16 == 15)
+			port_sync(&p);
+	}
+	t_must(!paste_tx_close(p.tx, fd));
+	port_sync(&p);
+	t_eq(nm_ring_space(p.tx) < p.tx->num_slots - 1, more > 64);
+	ms = sleep_until_closed(fd, 6000 * (int)t_slower());
+	t_le(900, ms);
+	t_le(ms, 5000 * (int)t_slower());
+	t_fails(EBADF, fcntl(fd, F_GETFD));
+	port_sync(&p);
+	t_eq(nm_ring_space(p.tx), p.tx->num_slots - 1);
+	t_eq(port_stats(&p).port.sockets, 1);
+	t_eq(port_stats(&p).counters.closed, closed + 1);
+	close(fd);	/* if it was not */
 	close(peer);
 	close(l);
 }
@@ -368,6 +453,8 @@ int main(void)
 	born_of_a_cookie();
 	at_once();
 	close_congested();
+	close_given_up(50);
+	close_given_up(110);
 	close_after_reset();
 	no_descriptors();
 	full_ring();

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * extmem: a port in memory of the application's: its layout, content and indexes that
- * outlive the port, buffers kept by request, and what is refused leaves nothing behind.
+ * outlive the port, buffers kept by request, and what is refused leaves nothing behind; no
+ * interface is attached when the memory is not where it was given.
  *
  * [short]
  */
+#include <sched.h>
+#include <sys/syscall.h>
 #include "supply.h"
 
 #define SIZE	(32UL << 20)
@@ -270,6 +273,116 @@ static void bad_memory(void)
 	close(fd);
 }
 
+/* Attaching @p fails with @error, every time, and changes nothing. */
+static void cannot_attach(struct port *p, int error)
+{
+	for (int i = 0; i < 3; i++) {
+		t_eq(paste_attach(p->fd, "stack:eth0"), -error);
+		t_eq(port_stats(p).port.nics, 0);
+		t_eq(port_stats(p).port.buf_nic, 0);
+	}
+}
+
+/* The port itself does not mind. */
+static void still_serves(struct port *p)
+{
+	int sock, peer;
+	char got[8];
+
+	port_pair(p, &sock, &peer);
+	t_eq(write(peer, "question", 8), 8);
+	t_eq(port_collect(p, sock, got, 8, 2000), 8);
+	t_true(!memcmp(got, "question", 8));
+	port_put(p, sock, "answer", 6);
+	port_sync(p);
+	t_eq(read_n(peer, got, 6, 2000), 6);
+	close(sock);
+	close(peer);
+}
+
+static void map_at(char *mem, size_t size, int flags, int fd, size_t offset)
+{
+	t_must(mmap(mem, size, PROT_READ | PROT_WRITE, MAP_FIXED | flags, fd, (off_t)offset) == mem);
+}
+
+/*
+ * Other memory where the region was, all of it or a page of its buffers: no NIC may write
+ * there.  With the region back in its place one is attached.
+ */
+static void replaced(void)
+{
+	int fd = memfd_create("replaced", MFD_CLOEXEC), anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
+	static const size_t from[] = { 0, SIZE / 2, SIZE - 4096 };
+	unsigned long before = locked();
+	struct request r;
+	struct port p;
+	char *mem;
+
+	t_must(!ftruncate(fd, SIZE));
+	mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	t_must(mem != MAP_FAILED);
+	prepare(&r, mem, SIZE);
+	t_must(!try_open(&p, &r));
+	for (int i = 0; i < 3; i++) {
+		size_t size = i ? 4096 : SIZE;
+		char *other = mem + from[i];
+
+		t_note("other memory where the region was: %zu bytes", size);
+		map_at(other, size, anonymous, -1, 0);
+		memset(other, 'o', size);
+		cannot_attach(&p, EFAULT);
+		still_serves(&p);
+		for (size_t k = 0; k < size; k += 4096)
+			if (!t_true(other[k] == 'o' && !memcmp(other + k, other + k + 1, 4095)))
+				break;
+		map_at(other, size, MAP_SHARED, fd, from[i]);
+	}
+	t_note("the pages of the region in another order");
+	map_at(mem + SIZE / 2, 4096, MAP_SHARED, fd, SIZE / 2 + 4096);
+	map_at(mem + SIZE / 2 + 4096, 4096, MAP_SHARED, fd, SIZE / 2);
+	cannot_attach(&p, EFAULT);
+	t_note("the region is back");
+	map_at(mem, SIZE, MAP_SHARED, fd, 0);
+	t_eq(paste_attach(p.fd, "stack:eth0"), 0);
+	t_eq(paste_detach(p.fd, "stack:eth0"), 0);
+	still_serves(&p);
+	port_close(&p);
+	munmap(mem, SIZE);
+	close(fd);
+	t_eq(locked(), before);
+}
+
+/* The process that gave its memory is gone, but not its port. */
+static void orphaned(void)
+{
+	static struct port *p;
+	int status;
+	pid_t child;
+
+	t_note("the process that gave the memory is gone");
+	p = mmap(NULL, sizeof(*p), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	t_must(p != MAP_FAILED);
+	/* A child that shares our table of descriptors, but not our memory. */
+	child = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
+	t_must(child >= 0);
+	if (!child) {
+		struct request r;
+
+		prepare(&r, supply("anon", SIZE), SIZE);
+		_exit(try_open(p, &r) ? 1 : 0);
+	}
+	t_must(waitpid(child, &status, 0) == child && !status);
+	p->mem = mmap(NULL, p->size, PROT_READ | PROT_WRITE, MAP_SHARED, p->fd, 0);
+	t_must(p->mem != MAP_FAILED);
+	p->nifp = NETMAP_IF(p->mem, p->reg.nr_offset);
+	p->rx = port_rx(p, 0);
+	p->tx = port_tx(p, 0);
+	cannot_attach(p, ESRCH);
+	still_serves(p);
+	port_close(p);
+	munmap(p, sizeof(*p));
+}
+
 /* The limit on locked memory holds for those it is meant for. */
 static void limits(void)
 {
@@ -339,6 +452,8 @@ int main(void)
 	layout();
 	outlives();
 	bad_memory();
+	replaced();
+	orphaned();
 	limits();
 	forked();
 	return t_end();

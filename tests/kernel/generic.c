@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * generic: streams of Unix, MPTCP and SCTP sockets, copied: every byte both ways, pressure, pauses, end
- * of stream, reset, SCTP's messages; kTLS is refused, and refused to registered sockets.
+ * generic: streams of Unix, MPTCP and SCTP sockets (IPv4 and IPv6), copied: every byte both ways, pressure, pauses,
+ * end of stream, reset, SCTP's messages; kTLS is refused, and refused to registered sockets.
  *
  * [short]
  */
@@ -32,18 +32,20 @@ static void unix_pair(int *server, int *peer)
 }
 
 /* A connection of @proto over loopback; false: this kernel has none. */
-static bool inet_pair(int proto, int *server, int *peer)
+static bool inet_pair(int family, int proto, int *server, int *peer)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, proto);
-	socklen_t len = sizeof(a);
+	struct sockaddr_in6 a6 = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	struct sockaddr_in a4 = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr *a = family == AF_INET6 ? (void *)&a6 : (void *)&a4;
+	socklen_t len = family == AF_INET6 ? sizeof(a6) : sizeof(a4);
+	int l = socket(family, SOCK_STREAM | SOCK_CLOEXEC, proto);
 
 	if (l < 0)
 		return false;
-	t_must(!bind(l, (void *)&a, len) && !listen(l, 5) && !getsockname(l, (void *)&a, &len));
+	t_must(!bind(l, a, len) && !listen(l, 5) && !getsockname(l, a, &len));
 	t_fails(EOPNOTSUPP, port_register(&p, l));
-	*peer = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, proto);
-	t_must(*peer >= 0 && !connect(*peer, (void *)&a, len));
+	*peer = socket(family, SOCK_STREAM | SOCK_CLOEXEC, proto);
+	t_must(*peer >= 0 && !connect(*peer, a, len));
 	*server = accept4(l, NULL, NULL, SOCK_CLOEXEC);
 	t_must(*server >= 0);
 	close(l);
@@ -200,12 +202,12 @@ static void pauses(const char *what, int sock, int peer)
 }
 
 /* A slot is a message; one that needs several slots has NS_PST_MORE in all but the last. */
-static void messages(int sock, int peer)
+static void messages(const char *what, int sock, int peer)
 {
 	static const int sizes[] = { 1, 100, 3839, 3840, 3841, 4032, 4096, 1, 7680, 10000, 2, 3, 40000, 5 };
 	static char out[40000], got[40000];
 
-	t_note("SCTP: messages");
+	t_note("%s: messages", what);
 	for (size_t i = 0; i < sizeof(out); i++)
 		out[i] = content(i);
 	for (size_t k = 0; k < sizeof(sizes) / sizeof(sizes[0]); k++)
@@ -214,7 +216,7 @@ static void messages(int sock, int peer)
 		bool more = true;
 		int n = 0;
 
-		t_note("SCTP: message %zu, of %d bytes", k, sizes[k]);
+		t_note("%s: message %zu, of %d bytes", what, k, sizes[k]);
 		while (more) {
 			struct netmap_slot *s = port_next(&p, 2000);
 
@@ -235,7 +237,7 @@ static void messages(int sock, int peer)
 		t_true(!memcmp(got, out, (size_t)n));
 	}
 
-	t_note("SCTP: slots as messages");
+	t_note("%s: slots as messages", what);
 	for (int k = 0; k < 20; k++)
 		port_put(&p, sock, out, (uint16_t)(1 + k * 200));
 	port_sync(&p);
@@ -339,9 +341,33 @@ static bool ktls(void)
 	return true;
 }
 
+static bool mptcp(const char *what, int family)
+{
+	int sock, peer;
+
+	if (!inet_pair(family, IPPROTO_MPTCP, &sock, &peer))
+		return false;
+	streams(what, sock, peer);
+	in_order(what, sock, peer);
+	return true;
+}
+
+static bool sctp(const char *what, int family)
+{
+	int sock, peer;
+
+	if (!inet_pair(family, IPPROTO_SCTP, &sock, &peer))
+		return false;
+	streams(what, sock, peer);
+	messages(what, sock, peer);
+	close(sock);
+	close(peer);
+	return true;
+}
+
 int main(void)
 {
-	bool mptcp, sctp, tls;
+	bool has_mptcp, has_sctp, tls;
 	int sock, peer;
 
 	system("modprobe -q sctp; modprobe -q tls");
@@ -353,22 +379,12 @@ int main(void)
 	unix_pair(&sock, &peer);
 	t_must(port_register(&p, sock) == 0);
 	pauses("Unix", sock, peer);
-	mptcp = inet_pair(IPPROTO_MPTCP, &sock, &peer);
-	if (mptcp) {
-		streams("MPTCP", sock, peer);
-		in_order("MPTCP", sock, peer);
-	}
-	sctp = inet_pair(IPPROTO_SCTP, &sock, &peer);
-	if (sctp) {
-		streams("SCTP", sock, peer);
-		messages(sock, peer);
-		close(sock);
-		close(peer);
-	}
+	has_mptcp = mptcp("MPTCP", AF_INET) && mptcp("MPTCP over IPv6", AF_INET6);
+	has_sctp = sctp("SCTP", AF_INET) && sctp("SCTP over IPv6", AF_INET6);
 	tls = ktls();
 	port_close(&p);
-	if (!(mptcp && sctp && tls) && !t_failures)
-		t_skip("passed, but not in this kernel:%s%s%s", mptcp ? "" : " MPTCP",
-		       sctp ? "" : " SCTP (modprobe sctp)", tls ? "" : " kTLS (modprobe tls)");
+	if (!(has_mptcp && has_sctp && tls) && !t_failures)
+		t_skip("passed, but not in this kernel:%s%s%s", has_mptcp ? "" : " MPTCP",
+		       has_sctp ? "" : " SCTP (modprobe sctp)", tls ? "" : " kTLS (modprobe tls)");
 	return t_end();
 }

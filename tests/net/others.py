@@ -217,6 +217,12 @@ def test_tbf():
               ("tc -s qdisc show dev eth0", r"tbf(?s:.*)Sent [1-9]\d{4,}"))
 
 
+def test_fq():
+    """The same of fq, which paces."""
+    respected("fq", "tc qdisc add dev eth0 root fq maxrate 100mbit", DELETE_ROOT,
+              ("tc -s qdisc show dev eth0", r"qdisc fq (?s:.*)Sent [1-9]\d{4,}"))
+
+
 def test_htb():
     """The same of htb with a class and a filter."""
     respected("htb", """

@@ -19,6 +19,8 @@ kernel_request_test_SRCS := $(KERNEL_MOCK) $(K)/bind.c $(K)/buf.c $(K)/port.c $(
 kernel_bind_test_SRCS := $(KERNEL_MOCK) $(K)/buf.c $(K)/port.c $(K)/region.c $(K)/ring.c
 kernel_rare_test_SRCS := $(KERNEL_MOCK) kernel/interleave.c $(K)/buf.c
 kernel_fdmap_test_SRCS := $(KERNEL_MOCK)
+kernel_batch_test_SRCS := $(KERNEL_MOCK)
+kernel_nic_test_SRCS := $(KERNEL_MOCK) $(K)/buf.c
 kernel_inject_test_SRCS := $(KERNEL_MOCK) $(K)/buf.c
 
 KERNEL_TESTS := $(basename $(wildcard kernel_*_test.c))

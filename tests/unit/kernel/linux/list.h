@@ -20,6 +20,8 @@ static inline void list_add_tail(struct list_head *n, struct list_head *l)
 	l->prev = n;
 }
 
+static inline void list_add(struct list_head *n, struct list_head *l) { list_add_tail(n, l->next); }
+
 static inline void list_del(struct list_head *n)
 {
 	n->prev->next = n->next;
@@ -30,5 +32,11 @@ static inline void list_del(struct list_head *n)
 #define list_for_each_entry(p, l, m)						\
 	for (p = container_of((l)->next, typeof(*p), m); &p->m != (l);		\
 	     p = container_of(p->m.next, typeof(*p), m))
+#define list_for_each_entry_safe(p, q, l, m)					\
+	for (p = container_of((l)->next, typeof(*p), m),			\
+	     q = container_of(p->m.next, typeof(*p), m); &p->m != (l);		\
+	     p = q, q = container_of(p->m.next, typeof(*p), m))
+#define list_first_entry(l, type, m)	container_of((l)->next, type, m)
+#define list_first_entry_or_null(l, type, m) (list_empty(l) ? NULL : list_first_entry(l, type, m))
 
 #endif

@@ -35,6 +35,8 @@ struct folio {
 	int _pincount;
 };
 
+#define page_folio(page)	((struct folio *)(page))
+#define folio_nr_pages(folio)	1
 #define GUP_PIN_COUNTING_BIAS	1024
 #define folio_mapcount(folio)	0
 #define folio_test_large(folio)	false

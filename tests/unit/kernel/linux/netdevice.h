@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Packets, of a linear part and one fragment, and devices, which have none. */
+/* Packets, of a linear part and one fragment, and devices; how they leave is in net/sch_generic.h. */
 #ifndef _MOCK_NETDEVICE_H_
 #define _MOCK_NETDEVICE_H_
 
@@ -17,18 +17,48 @@ struct vlan_ethhdr {
 	__be16 h_vlan_proto, h_vlan_TCI, h_vlan_encapsulated_proto;
 } __attribute__((packed));
 
-struct net_device {
-	char name[IFNAMSIZ];
-	void *tcx_egress;
+struct sk_buff;
+struct net_device;
+
+struct net_device_ops {
+	u16 (*ndo_select_queue)(struct net_device *dev, struct sk_buff *skb, struct net_device *sb);
 };
 
-struct napi_struct { bool scheduled; unsigned int napi_id; };
-struct nf_hook_ops { int none; };
+struct net_device {
+	char name[IFNAMSIZ];
+	const struct net_device_ops *netdev_ops;
+	bool running, present, carrier;
+	u32 priv_flags, features;
+	u32 real_num_tx_queues, real_num_rx_queues;
+	int type, reg_state;
+	struct netdev_queue *txq;
+	void *tcx_egress;
+	struct nf_hook_entries *nf_hooks_egress;
+};
+
+#define dev_net(dev)	((void)(dev), &mock_net)
+
+struct napi_struct { bool scheduled; unsigned int napi_id; unsigned long state; };
+enum { NAPI_STATE_NO_BUSY_POLL };
+#define netif_napi_add(dev, napi, poll)	((void)(dev), (void)(napi), (void)(poll))
+#define netif_napi_del(napi)		((void)(napi))
+#define napi_enable(napi)		((void)(napi))
+#define napi_disable(napi)		((void)(napi))
+struct nf_hook_state;
+struct nf_hook_ops {
+	unsigned int (*hook)(void *priv, struct sk_buff *skb, const struct nf_hook_state *state);
+	void *priv;
+	struct net_device *dev;
+	int pf, hooknum, priority;
+};
 struct sk_buff_head { int none; };
 union bpf_attr;
 
 struct sk_buff {
-	struct list_head list;
+	union {
+		struct list_head list;
+		struct sk_buff *next;
+	};
 	struct net_device *dev;
 	__be16 protocol;
 	u16 queue;
@@ -39,10 +69,17 @@ struct sk_buff {
 	u32 data_len, truesize;	/* what the source adds to them */
 	struct page *page;	/* reference held, or NULL */
 	u32 frag_off, frag_len;
+
+	/* What the way out looks at. */
+	struct sock *sk;
+	bool gso, encapsulation, vlan, frag_list, sec_path;
+	bool dst, skips_egress;
+	u32 csum_start, transport;
 };
 
 #define CHECKSUM_NONE		0
 #define CHECKSUM_UNNECESSARY	1
+#define CHECKSUM_PARTIAL	3
 #define NET_IP_ALIGN	2	/* so that every header is aligned */
 
 struct sk_buff *napi_alloc_skb(struct napi_struct *napi, u32 size);
@@ -61,6 +98,24 @@ void netif_receive_skb_list(struct list_head *skbs);
 void napi_gro_receive(struct napi_struct *napi, struct sk_buff *skb);
 bool napi_schedule_prep(struct napi_struct *napi);
 void napi_complete_done(struct napi_struct *napi, int work);
+
+#define ARPHRD_ETHER	1
+enum { NETREG_REGISTERED, NETREG_UNREGISTERING };
+
+struct notifier_block {
+	int (*notifier_call)(struct notifier_block *nb, unsigned long event, void *ptr);
+};
+enum { NETDEV_UP, NETDEV_UNREGISTER };
+#define NOTIFY_DONE	0
+#define netdev_notifier_info_to_dev(ptr)	((struct net_device *)(ptr))
+
+/* The tests' part. */
+int register_netdevice_notifier(struct notifier_block *nb);
+void unregister_netdevice_notifier(struct notifier_block *nb);
+__attribute__((format(printf, 2, 3)))
+void netdev_warn(const struct net_device *dev, const char *fmt, ...);
+__attribute__((format(printf, 2, 3)))
+void netdev_info(const struct net_device *dev, const char *fmt, ...);
 
 struct net_device *dev_get_by_name(struct net *net, const char *name);
 void dev_put(struct net_device *dev);

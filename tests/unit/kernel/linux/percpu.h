@@ -7,5 +7,7 @@
 #define DEFINE_PER_CPU(type, name)	type name
 #define this_cpu_read(name)		(name)
 #define this_cpu_write(name, value)	((name) = (value))
+#define this_cpu_ptr(p)			(p)
+#define smp_processor_id()		0
 
 #endif

@@ -8,6 +8,7 @@
 typedef struct { bool locked; } spinlock_t;
 struct mutex { bool locked; };
 
+#define DEFINE_SPINLOCK(l)	spinlock_t l
 #define spin_lock_init(l)	((l)->locked = false)
 #define spin_lock(l)		mock_lock(&(l)->locked)
 #define spin_unlock(l)		mock_unlock(&(l)->locked)
@@ -25,11 +26,18 @@ struct mutex { bool locked; };
 #define local_bh_disable()	do { } while (0)
 #define local_bh_enable()	do { } while (0)
 
+/* The tests' part. */
+void migrate_disable(void);
+void migrate_enable(void);
+
 typedef struct { int n; } refcount_t;
 static inline void refcount_inc(refcount_t *r) { r->n++; }
 
 struct rcu_head { int none; };
 #define synchronize_rcu()	do { } while (0)
+#define rcu_read_lock_bh()		do { } while (0)
+#define rcu_read_unlock_bh()		do { } while (0)
+#define rcu_dereference_bh(p)		(p)
 #define rcu_dereference_check(p, c)	(p)
 #define rcu_access_pointer(p)		(p)
 #define rcu_dereference_protected(p, c)	(p)

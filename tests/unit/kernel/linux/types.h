@@ -23,6 +23,7 @@ typedef __u64 u64;
 
 #define U16_MAX		0xffff
 #define U32_MAX		0xffffffffu
+#define U64_MAX		0xffffffffffffffffull
 #define __user
 #define __rcu
 #define __force
@@ -34,6 +35,9 @@ typedef __u64 u64;
 #define LINUX_VERSION_CODE KERNEL_VERSION(7, 3, 0)
 
 #define BIT(n)		(1UL << (n))
+#define GENMASK_ULL(h, l) (U64_MAX >> (63 - (h)) & U64_MAX << (l))
+#define BIT_ULL(n)	(1ULL << (n))
+#define __ffs64(x)	__builtin_ctzll(x)
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define ALIGN(x, a)	(((x) + (a) - 1) & ~((typeof(x))(a) - 1))
 #define struct_size(p, m, n) (sizeof(*(p)) + sizeof((p)->m[0]) * (n))
@@ -66,6 +70,7 @@ static inline u32 roundup_pow_of_two(u32 n)
 static inline void *ERR_PTR(long err) { return (void *)err; }
 static inline long PTR_ERR(const void *p) { return (long)p; }
 static inline bool IS_ERR(const void *p) { return IS_ERR_VALUE(p); }
+static inline int PTR_ERR_OR_ZERO(const void *p) { return IS_ERR(p) ? PTR_ERR(p) : 0; }
 static inline bool IS_ERR_OR_NULL(const void *p) { return !p || IS_ERR(p); }
 
 static inline ssize_t strscpy(char *to, const char *from, size_t size)
@@ -120,6 +125,7 @@ static inline int mock_isalnum(int c)
 	__atomic_exchange_n(p, v, __ATOMIC_SEQ_CST); })
 
 static inline bool test_bit(int n, const unsigned long *p) { return *p >> n & 1; }
+#define set_bit(n, p)	__set_bit(n, p)
 static inline void __set_bit(int n, unsigned long *p) { p[n / 64] |= BIT(n % 64); }
 static inline void __clear_bit(int n, unsigned long *p) { p[n / 64] &= ~BIT(n % 64); }
 

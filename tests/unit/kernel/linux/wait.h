@@ -7,12 +7,17 @@
 #include <sys/epoll.h>
 
 typedef struct { int sleepers, woken; } wait_queue_head_t;
-typedef struct { int none; } wait_queue_entry_t;
+typedef struct wait_queue_entry {
+	int (*func)(struct wait_queue_entry *entry, unsigned int mode, int flags, void *key);
+} wait_queue_entry_t;
 struct poll_table_struct { void *_qproc; };
 
 #define TASK_UNINTERRUPTIBLE	2
 #define TASK_KILLABLE		0x102
 
+#define init_waitqueue_func_entry(e, f) ((e)->func = (f))
+#define add_wait_queue(w, e)	((void)(e), (w)->sleepers++)
+#define remove_wait_queue(w, e)	((void)(e), (w)->sleepers--)
 #define init_waitqueue_head(w)	((w)->sleepers = (w)->woken = 0)
 #define wq_has_sleeper(w)	(mock_step("wq_has_sleeper"), (w)->sleepers > 0)
 #define wake_up_interruptible_poll(w, events) ((void)(events), (w)->woken++)

@@ -1,0 +1,5 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <linux/sched.h>
+
+/* The test's part. */
+void usleep_range(unsigned long from, unsigned long to);
