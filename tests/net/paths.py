@@ -147,6 +147,27 @@ def test_vlan():
         ended(server)
 
 
+def test_vlan_stripped():
+    """Attaching a device with VLANs whose tags XDP is not shown gives a warning; not if they are shown, or there is no VLAN."""
+    guest = t.guest()
+
+    def warnings():
+        return int(guest.sh("dmesg | grep -c 'veth1.*VLAN tags' || true"))
+
+    def attached():
+        before = warnings()
+        with t.Server(space=space, attach="stack:veth1"):
+            return warnings() - before
+    with t.space() as space:
+        guest.sh("ip netns exec %s ethtool -k veth1 | grep -qx 'rx-vlan-offload: on'" % space)
+        t.eq(attached(), 0, "warnings without a VLAN")
+        with vlan(space):
+            t.eq(attached(), 0, "warnings, rxvlan off")
+            t.announce("veth1: paste: .*VLAN tags")
+            guest.run("ip", "netns", "exec", space, "ethtool", "-K", "veth1", "rxvlan", "on")
+            t.eq(attached(), 1, "warnings, rxvlan on")
+
+
 def test_vlan_datagrams():
     """Datagrams through a VLAN of an attached device, both families: exact, in place; fragmented ones too."""
     rnd = random.Random(9)
