@@ -444,13 +444,38 @@ def test_other_queue():
     t.ge(state["rings"][0]["in_place"], 1, "bytes in place")
 
 
+def count(server, what):
+    return sum(ring[what] for ring in server.state()["rings"])
+
+
 def in_place(server):
-    return sum(ring["in_place"] for ring in server.state()["rings"])
+    return count(server, "in_place")
+
+
+def settled_frames(server):
+    return t.settled(lambda: count(server, "frames"), "the number of frames taken from the NIC")
+
+
+def leaves_alone(idle, busy, port):
+    """
+    Traffic to one port of a NIC that two share is none of the other's business: what arrives on the other's queue is copied,
+    and the other takes no frame of it.
+    """
+    settled_frames(busy)
+    before, copied, placed = settled_frames(idle), count(busy, "copied"), in_place(busy)
+    for i in range(3):      # new connections, half of which begin on either queue
+        t.exchange(8, 20000, port=port, seed=i)
+    t.ge(count(busy, "copied") - copied, 1, "bytes that came by the other port's queue, to TCP port %d" % port)
+    t.ge(in_place(busy) - placed, 1, "bytes in place, to TCP port %d" % port)
+    t.eq(settled_frames(idle) - before, 0, "frames that the other port took, of traffic to TCP port %d" % port)
 
 
 # [short cpus=2 queues=2]
 def test_split_by_queue():
-    """One NIC, a queue for each of two ports: both serve at once, in place, whichever queue packets arrive on; one can go."""
+    """
+    One NIC, a queue for each of two ports: both serve at once, in place, whichever queue packets arrive on, and neither sees
+    a frame of the other's; one can go.
+    """
     transmit_queues("cpus")
     t.eq(Spread(port="stack9:0", rings=1, tcp=9, queues=(1, 2)).error, "EINVAL", "queues that the NIC has not")
     with Spread(rings=1, queues=(0, 1), cpu=0) as first:
@@ -466,6 +491,8 @@ def test_split_by_queue():
                 t.eq(first.state()["rings"][0]["cross"], 0, "packets by another ring")
             for flow in flows:
                 flow.sock.close()
+            leaves_alone(first, second, 8)
+            leaves_alone(second, first, 7)
         before = in_place(first)
         t.exchange(4, t.MEGABYTE)
         t.ge(in_place(first) - before, 1, "bytes in place when the second port has gone")
