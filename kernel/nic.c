@@ -27,6 +27,7 @@
  */
 #include <linux/delay.h>
 #include <linux/etherdevice.h>
+#include <linux/if_vlan.h>
 #include <linux/if_xdp.h>
 #include <linux/netdevice.h>
 #include <linux/nsproxy.h>
@@ -389,6 +390,17 @@ static struct pst_nic *nic_alloc(struct pst_port *port, struct net_device *dev,
 	return nic;
 }
 
+/* Are there VLANs whose tags the device takes out of the frames before XDP sees them? */
+static bool hides_vlans(const struct net_device *dev)
+{
+	bool hides;
+
+	rtnl_lock();
+	hides = dev->features & NETIF_F_HW_VLAN_CTAG_RX && vlan_uses_dev(dev);
+	rtnl_unlock();
+	return hides;
+}
+
 /*
  * Attaches interface @ifname of the caller's namespace, or some of its queues, to @port.
  * -ENXIO: no such interface; -EINVAL: no such queues; -EPERM: needs CAP_NET_ADMIN there; -EBUSY: attached
@@ -467,6 +479,9 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	netdev_info(dev, "paste: attached to %s, %u queue(s), %s, XDP in %s mode\n",
 		    port->name, nic->nqueues, nic->zero_copy ? "zero copy" : "copy mode",
 		    nic->skb_mode ? "skb" : "driver");
+	if (hides_vlans(dev))
+		netdev_warn(dev, "paste: VLAN tags are stripped before XDP sees them: ethtool -K %s rxvlan off if registered sockets use VLANs\n",
+			    ifname);
 	return 0;
 
 err_queues:

@@ -37,8 +37,8 @@
  *	stall	no call to the port at all
  *
  * The first line on stdout is {"pid": ...}.  Then a line is answered by one:
- *	mode MODE | stats | counters | attach NAME | detach NAME | quit
- * {"error": WHY} if that cannot be.
+ *	mode MODE | stats | counters | attach NAME | detach NAME | unlisten | quit
+ * {"error": WHY} if that cannot be.  unlisten closes the listener of a server of one thread.
  *
  * server.h names its parts.
  */
@@ -177,6 +177,8 @@ static void command(char *line)
 		e = paste_attach(workers[0].p.fd, arg);
 	else if (!strcmp(line, "detach"))
 		e = paste_detach(workers[0].p.fd, arg);
+	else if (!strcmp(line, "unlisten"))
+		e = unlisten(&workers[0]);
 	else if (!strcmp(line, "quit"))
 		return set_mode(QUIT);
 	else
@@ -278,7 +280,7 @@ static void worker_open(struct worker *w)
 	for (int i = 0; i < VALUE_SIZE; i++)
 		NETMAP_BUF(w->p.tx, w->value)[i] = "0123456789abcdefghijklmnopqrstuvwxyz"[i % 36];
 	w->kick = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	w->listener = o.listen ? listen_on((uint16_t)o.listen) : -1;
+	w->listener = w->listening = o.listen ? listen_on((uint16_t)o.listen) : -1;
 	if (o.registered)
 		listen_by_slots(w);
 	if (o.udp)

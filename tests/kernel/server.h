@@ -62,6 +62,7 @@ struct worker {
 	pthread_t thread;
 	struct port p;
 	int listener;		/* to be polled and accepted from: -1 when it is registered */
+	int listening;		/* the same, registered or not */
 	int kick;		/* eventfd: look at the mode */
 	int epoll;
 	uint32_t epoll_events;
@@ -101,6 +102,7 @@ struct netmap_slot *tx_slot(struct worker *w);
 void push(struct worker *w, int fd, uint32_t buf, uint16_t offset, uint16_t len, uint16_t flags);
 int listen_on(uint16_t port);
 void listen_by_slots(struct worker *w);
+int unlisten(struct worker *w);
 void open_udp(struct worker *w, uint16_t port);
 void conn_begin(struct worker *w, int fd);
 void accept_all(struct worker *w);

@@ -60,6 +60,15 @@ void listen_by_slots(struct worker *w)
 	w->listener = -1;
 }
 
+/* Connections go on. */
+int unlisten(struct worker *w)
+{
+	int s = w->listening;
+
+	w->listener = w->listening = -1;
+	return close(s) ? -errno : 0;
+}
+
 /* With several threads they share the port number, and the kernel spreads the peers. */
 void open_udp(struct worker *w, uint16_t port)
 {

@@ -25,10 +25,11 @@ static void print_state(const struct port *p, uint32_t rings)
 	printf("{\"rings\": [");
 	for (uint32_t i = 0; i < rings; i++) {
 		t_must(!paste_stats(p->fd, p->name, i, &st));
-		printf("%s{\"frames\": %llu, \"cross\": %llu, \"in_place\": %llu, \"accepted\": %llu}",
+		printf("%s{\"frames\": %llu, \"cross\": %llu, \"in_place\": %llu, \"copied\": %llu, \"accepted\": %llu}",
 		       i ? ", " : "", (unsigned long long)st.counters.nic_frames,
 		       (unsigned long long)st.counters.rx_cross,
 		       (unsigned long long)st.counters.rx_in_place,
+		       (unsigned long long)st.counters.rx_copied,
 		       (unsigned long long)st.counters.accepted);
 	}
 	printf("], \"conns\": [");

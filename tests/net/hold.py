@@ -1,5 +1,6 @@
 """hold.py - `pastectl hold`: a port that exists, with its interface attached, while servers come and go."""
 
+import re
 import signal
 
 import t
@@ -71,12 +72,33 @@ def test_detaches_what_it_attached():
             t.eq(server.counters()["nics"], 0, "interfaces attached")
 
 
+NOBODY = ("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups")
+
+
+def refused(status, why, *command):
+    """The command says why, in a sentence, and ends with that status."""
+    process = t.guest().start(*command)
+    process.end_input()
+    t.eq(process.wait(), status, "status of " + " ".join(command))
+    said = process.err.decode()
+    t.true(re.match(r"[^\n]+: [^\n]*%s[^\n]*\n" % re.escape(why), said), "it says why (%s): %r" % (why, said))
+
+
+# [short]
 def test_errors():
-    """Wrong words, a missing interface, no privileges: a sentence and a status, and no port stays."""
-    t.eq(t.guest().status(PASTECTL, "hold")[0], 2, "status without a port")
-    t.eq(t.guest().status(PASTECTL, "hold", "stack:0", "--rings", "0")[0], 2, "status of 0 rings")
-    t.eq(t.guest().status(PASTECTL, "hold", "eth0")[0], 1, "status of an interface as port")
-    t.eq(t.guest().status(PASTECTL, "hold", "stack:0", "--interface", "eth9")[0], 1, "status of a missing interface")
+    """Wrong words, a missing interface, no privileges to open or to attach: a sentence and a status, and no port stays."""
+    guest = t.guest()
+    refused(2, "expected a port", PASTECTL, "hold")
+    refused(2, "expected a port", PASTECTL, "hold", "stack:0", "--rings", "0")
+    refused(1, "must begin with", PASTECTL, "hold", "eth0")
+    refused(1, "no such interface", PASTECTL, "hold", "stack:0", "--interface", "eth9")
+    refused(1, "Permission denied", *NOBODY, PASTECTL, "hold", "stack:0")
+    mode = guest.run("stat", "-c", "%a", "/dev/netmap").strip()
+    guest.run("chmod", "666", "/dev/netmap")
+    try:
+        refused(1, "needs CAP_NET_ADMIN", *NOBODY, PASTECTL, "hold", "stack:0", "--interface", "eth0")
+    finally:
+        guest.run("chmod", mode, "/dev/netmap")
     t.eq(ports(), "", "ports")
 
 

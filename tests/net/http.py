@@ -1,6 +1,7 @@
 """phttpd: each of its back ends passes the server's own end-to-end tests, in the guest over loopback, some through eth0, and
 with several threads."""
 
+import contextlib
 import os
 import random
 import re
@@ -153,8 +154,52 @@ def test_uring_threads():
     selftest("uring", "--threads", "2", count=14)
 
 
-REPLY = re.compile(rb"HTTP/1\.1 200 OK\r\n(?:[^\r\n]+\r\n)*?Content-Length: (\d+)\r\n(?:[^\r\n]+\r\n)*\r\n")
 PORT = 8080
+BACKENDS = "epoll", "uring", "paste"
+
+
+def test_file_limit():
+    """Started where 64 files may be open, each back end raises the limit and serves 150 connections at once."""
+    for backend in BACKENDS:
+        server = t.guest().start("sh", "-c", "ulimit -Sn 64; exec apps/phttpd/phttpd -b %s -p %d --max-connections 200" %
+                                 (backend, PORT))
+        try:
+            server.readline()
+            socks = [t.connect(port=PORT) for _ in range(150)]
+            for s in socks:
+                s.sendall(own.GET)
+            for i, s in enumerate(socks):
+                t.eq(own.Answers(s).next()[0], 200, "%s: status of the answer on connection %d" % (backend, i))
+            for s in socks:
+                s.close()
+            server.signal(signal.SIGTERM)
+            t.eq(server.wait(), 0, "status of " + backend)
+        finally:
+            server.kill()
+
+
+def cpus_of_threads():
+    return sorted(t.guest().sh("""
+        for task in /proc/$(pgrep -x phttpd)/task/*; do
+            ! grep -qx phttpd $task/comm || sed -n 's/^Cpus_allowed_list:[[:space:]]*//p' $task/status
+        done""").split())
+
+
+# [cpus=2 queues=2]
+def test_own_cpu():
+    """Two threads run on a CPU each, with each back end."""
+    for backend in BACKENDS:
+        server = t.guest().start("apps/phttpd/phttpd", "-b", backend, "-p", PORT, "--threads", 2)
+        try:
+            server.readline()
+            with contextlib.suppress(t.Failure):
+                t.wait_for(lambda: cpus_of_threads() == ["0", "1"], "each has its own", 5)
+            t.eq(cpus_of_threads(), ["0", "1"], "CPUs of the threads of " + backend)
+        finally:
+            server.kill()
+
+
+REPLY = re.compile(rb"HTTP/1\.1 200 OK\r\n(?:[^\r\n]+\r\n)*?Content-Length: (\d+)\r\n(?:[^\r\n]+\r\n)*\r\n")
 
 
 def answer(s, have):

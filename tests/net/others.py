@@ -1,13 +1,18 @@
 """Whoever else uses the host and its NIC: nobody notices that it is attached, and what they set up is respected."""
 
 import contextlib
+import os
 import random
 import re
 import signal
 import socket
+import sys
 import time
 
 import t
+
+sys.path.append(os.path.join(t.TOP, "bench"))
+from readings import read_doorbells  # noqa: E402
 
 
 def udp_echo(server):
@@ -98,6 +103,44 @@ def not_batched(server, flows, what):
     before = direct(server)
     flows.moves(what)
     t.eq(direct(server), before, "packets that passed by: " + what)
+
+
+ROUNDS, CONNECTIONS, PIPELINED = 10, 20, 3
+
+
+# [short]
+def test_one_doorbell():
+    """Replies of one round, here to 20 connections, go to the driver together and take few doorbells."""
+    def doorbells():
+        return read_doorbells(t.guest().run("ethtool", "-S", "eth0"))
+    request = b"request " * 16
+    with t.Server() as server:
+        socks = [t.connect((t.GUEST, t.GUEST6)[i % 2]) for i in range(CONNECTIONS)]
+        for s in socks:
+            t.echoed(s, request)
+        before, rung = t.settled(lambda: batches(server), "the number of batches"), doorbells()
+        for _ in range(ROUNDS):
+            server.mode("stall")        # while it is busy with other things, requests pile up
+            for s in socks:
+                for _ in range(PIPELINED):
+                    s.sendall(request)
+            time.sleep(0.3)
+            server.mode("echo")
+            for s in socks:
+                t.same(t.receive(s, PIPELINED * len(request)), PIPELINED * request)
+        after, rung = t.settled(lambda: batches(server), "the number of batches"), doorbells() - rung
+        packets, goes = (n - b for n, b in zip(after, before))
+        print("%d packets in %d batches, %d doorbells" % (packets, goes, rung))
+        t.ge(packets, ROUNDS * CONNECTIONS, "packets that went to the driver together")
+        t.le(10 * goes, packets, "ten times the number of batches")
+        t.le(5 * rung, packets, "five times the number of doorbells")
+        for s in socks:
+            s.close()
+
+
+def batches(server):
+    c = server.counters()
+    return c["direct_packets"], c["direct_batches"]
 
 
 def qdisc_packets():

@@ -92,6 +92,10 @@ def test_every_buffer_held():
         t.eq(sum(flow.got for flow in flows), 0, "bytes echoed while holding")
         held = server.stats()
         t.ge(held["held"], 500, "buffers held")
+        t.ge(held["low"], 1, "times it saw NR_PST_LOW")
+        c = server.counters()
+        t.le(c["buf_free"], c["buf_low"], "free buffers")
+        t.ge(c["nic_recycled"], 1, "frames copied because buffers were low")
         ordinary_traffic()
         time.sleep(0.5)
         ordinary_traffic()
@@ -100,6 +104,9 @@ def test_every_buffer_held():
         server.mode("echo")
         t.run_flows(flows, 60)
         t.eq(server.stats()["corrupt"], 0, "held buffers whose content changed")
+        before = server.stats()["low"]
+        t.exchange(2, 20000, window=4000)
+        t.eq(server.stats()["low"], before, "times it saw NR_PST_LOW when it held nothing any more")
 
 
 # [short]

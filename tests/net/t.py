@@ -74,6 +74,18 @@ def wait_for(condition, what, seconds=15):
         time.sleep(0.05)
 
 
+def settled(value, what, pause=0.5):
+    """What a function returns, once it is the same twice."""
+    seen = [value()]
+
+    def same_again():
+        time.sleep(pause)
+        seen.append(value())
+        return seen[-1] == seen[-2]
+    wait_for(same_again, what + " does not change any more")
+    return seen[-1]
+
+
 def announce(pattern):
     """The kernel log will have a complaint that matches; without this it fails the test, with it its absence does."""
     with open(os.path.join(os.environ["PASTE_TEST_DIR"], "announced"), "a") as f:
