@@ -135,7 +135,7 @@ static inline bool pst_pool_low(const struct pst_pool *pool)
 	return pst_pool_level(pool) < pool->bufs->low;
 }
 
-/* Below half of it: nothing is given to the application, TCP windows close. */
+/* Below half of it: none is given to an application that has slots to release. */
 static inline bool pst_pool_short(const struct pst_pool *pool)
 {
 	return pst_pool_level(pool) < pool->bufs->low / 2;

@@ -46,18 +46,19 @@
 /* ------------------------------------------------------------ data path */
 
 /*
- * How many buffers the NIC may be given, were there that many.  The last ones are for it,
- * or the whole host would be deaf; but when buffers are low it has to do with few, or there
- * were none to deliver and to answer with.
+ * How many buffers the NIC may be given.  Nearly all of the last ones are for it, or the whole
+ * host would be deaf; but when buffers are low it has to do with few, or there were none to
+ * deliver and to answer with.
  */
 static u32 refill_quota(const struct pst_nicq *q, const struct pst_pool *pool)
 {
 	/* What the NIC has: all it was given but for what came back. */
 	u32 has = q->xsk.fill_prod - q->xsk.rx_cons;
 	u32 level = pst_pool_level(pool), low = pool->bufs->low;
+	u32 want = max(level < low ? 0 : level - low + 1,
+		       has < PST_NICQ_MIN ? PST_NICQ_MIN - has : 0);
 
-	return max(level < low ? 0 : level - low + 1,
-		   has < PST_NICQ_MIN ? PST_NICQ_MIN - has : 0);
+	return min(want, level < low / 4 ? 0 : level - low / 4);
 }
 
 static void refill(struct pst_nicq *q)

@@ -156,6 +156,7 @@ void pst_stack_resume(struct pst_ring *ring);
 void pst_sock_wait(struct pst_sock *ps);
 
 bool pst_may_put(struct pst_sock *ps);
+bool pst_may_place(struct pst_sock *ps);
 int pst_copy_out(const struct pst_bufs *bufs, const struct sk_buff *skb, u32 off,
 		 void *to, u32 len);
 bool pst_sock_put_event(struct pst_sock *ps, u16 flags, int err);

@@ -47,21 +47,40 @@ static noinline bool wait_for_room(struct pst_sock *ps, u64 *counter)
 	return false;
 }
 
-static __always_inline bool may_put(struct pst_sock *ps)
+/* For what lies in a buffer of ours: that is not free, and is not before it was delivered. */
+static __always_inline bool may_place(struct pst_sock *ps)
 {
 	struct pst_ring *ring = ps->ring;
 
 	if (unlikely(!pst_ring_room(ring)))
 		return wait_for_room(ps, &ring->c.rx_full);
-	if (unlikely(pst_pool_short(&ring->pool)))
+	return true;
+}
+
+/*
+ * For what takes a free buffer.  When these are short the application is to give some back first;
+ * one that has no slots cannot, and gets one.
+ */
+static __always_inline bool may_put(struct pst_sock *ps)
+{
+	struct pst_ring *ring = ps->ring;
+
+	if (unlikely(!may_place(ps)))
+		return false;
+	if (unlikely(pst_pool_short(&ring->pool)) && ring->rx.fill != ring->rx.head)
 		return wait_for_room(ps, &ring->c.rx_short);
 	return true;
 }
 
-/* Is there a slot for data, and a buffer?  If not, the socket waits.  Ring locked. */
+/* Is there a slot, and a buffer for it unless there is one?  If not, the socket waits.  Ring locked. */
 bool pst_may_put(struct pst_sock *ps)
 {
 	return may_put(ps);
+}
+
+bool pst_may_place(struct pst_sock *ps)
+{
+	return may_place(ps);
 }
 
 /* Into persistent memory the copy goes past the caches: a fence makes it durable. */
@@ -121,7 +140,7 @@ static __always_inline u32 take_frag(struct pst_sock *ps, const struct sk_buff *
 		buf = pst_buf_of_page(bufs, page);
 	if (buf == PST_BUF_NONE)
 		return take_copy(ps, skb, off, len);
-	if (unlikely(!may_put(ps)))
+	if (unlikely(!may_place(ps)))
 		return 0;
 	if (unlikely(!pst_buf_deliver(bufs, buf)))
 		return take_copy(ps, skb, off, len);
@@ -411,12 +430,12 @@ static void pull(struct pst_sock *ps)
 	__pst_sock_tell(ps);
 }
 
-static struct pst_sock *next_waiting(struct pst_ring *ring)
+static struct pst_sock *next_waiting(struct pst_ring *ring, struct list_head *turn)
 {
 	struct pst_sock *ps;
 
 	spin_lock_bh(&ring->lock);
-	ps = list_first_entry_or_null(&ring->waiting, struct pst_sock, wait_node);
+	ps = list_first_entry_or_null(turn, struct pst_sock, wait_node);
 	if (ps) {
 		list_del(&ps->wait_node);
 		clear_bit(PST_SOCK_WAITING, &ps->flags);
@@ -425,30 +444,39 @@ static struct pst_sock *next_waiting(struct pst_ring *ring)
 	return ps;	/* with the list's reference */
 }
 
+/* False: it waits again, and for a slot, so others would wait as well. */
+static bool resume(struct pst_sock *ps)
+{
+	pst_sock_lock(ps);
+	if (unlikely(ps->proto))
+		pull(ps);
+	else if (!test_bit(PST_SOCK_GONE, &ps->flags))
+		pst_sock_drain(ps);
+	pst_sock_unlock(ps);
+	return !test_bit(PST_SOCK_WAITING, &ps->flags) || pst_ring_room(ps->ring);
+}
+
 /*
  * Room or buffers may have come back: each waiting socket once, oldest first.
  * One that still cannot move puts itself at the end again.
  */
 void pst_stack_resume(struct pst_ring *ring)
 {
+	bool go_on = pst_ring_event_room(ring);
 	struct pst_sock *ps;
+	LIST_HEAD(turn);
 	u32 turns = 0;
-	bool again;
 
-	if (likely(list_empty(&ring->waiting)))
+	if (likely(list_empty(&ring->waiting)) || !go_on)
 		return;
-	if (!pst_ring_event_room(ring))
-		return;
-	while (turns++ < ring->rx.n && (ps = next_waiting(ring))) {
-		pst_sock_lock(ps);
-		if (unlikely(ps->proto))
-			pull(ps);
-		else if (!test_bit(PST_SOCK_GONE, &ps->flags))
-			pst_sock_drain(ps);
-		pst_sock_unlock(ps);
-		again = test_bit(PST_SOCK_WAITING, &ps->flags);
+	spin_lock_bh(&ring->lock);
+	list_splice_init(&ring->waiting, &turn);
+	spin_unlock_bh(&ring->lock);
+	while (go_on && turns++ < ring->rx.n && (ps = next_waiting(ring, &turn))) {
+		go_on = resume(ps);
 		pst_sock_put(ps);
-		if (again && (!pst_ring_room(ring) || pst_pool_short(&ring->pool)))
-			break;
 	}
+	spin_lock_bh(&ring->lock);
+	list_splice(&turn, &ring->waiting);
+	spin_unlock_bh(&ring->lock);
 }

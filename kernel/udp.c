@@ -186,7 +186,7 @@ static bool take_copy(struct pst_sock *ps, struct sk_buff *skb, u32 start, u32 *
 	struct pst_ring *ring = ps->ring;
 	struct pst_bufs *bufs = ring->pool.bufs;
 	u32 n = min_t(u32, end - *at, PST_BUF_SIZE - PST_COPY_OFFSET);
-	u32 buf = pst_buf_take(&ring->pool);
+	u32 buf = pst_may_put(ps) ? pst_buf_take(&ring->pool) : PST_BUF_NONE;
 	struct nm_pst_addr sender;
 	u16 flags = NS_PST_COPIED;
 	void *to;
@@ -225,7 +225,7 @@ static bool take_skb(struct pst_sock *ps, struct sk_buff *skb)
 		u32 end = min(start + size, skb->len);
 
 		ps->rest_at = at;
-		if (!pst_may_put(ps))
+		if (!pst_may_place(ps))
 			return false;
 		if (at == start && take_in_place(ps, skb, start, end))
 			at = end;
@@ -284,11 +284,11 @@ static struct sk_buff *next_datagram(struct pst_sock *ps)
 static bool has_room(struct pst_sock *ps)
 {
 	struct pst_ring *ring = ps->ring;
-	bool room = pst_ring_room(ring) && !pst_pool_short(&ring->pool);
+	bool room = pst_ring_room(ring);
 
 	if (unlikely(!room)) {
 		spin_lock_bh(&ring->lock);
-		room = pst_may_put(ps);
+		room = pst_may_place(ps);
 		spin_unlock_bh(&ring->lock);
 	}
 	return room;

@@ -33,7 +33,7 @@ copy_sources() {
     comm -23 <("${list[@]}" -co | sort -u) <("${list[@]}" -d | sort -u) > "$out/sources.new"
     comm -13 "$out/sources.new" "$out/sources" | (cd "$out/paste" && xargs -r -d '\n' rm -f)
     (
-        cd "$REPO"
+        cd "$REPO" || exit
         paste <("${git[@]}" hash-object --no-filters --stdin-paths < "$out/sources.new") \
             <(xargs -d '\n' stat -c %a < "$out/sources.new") "$out/sources.new"
     ) | sort > "$out/sums.new"

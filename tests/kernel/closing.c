@@ -34,8 +34,8 @@ static void udp_pair(int *s, int *other)
 
 	*s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	*other = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	t_must(!bind(*s, (void *)&a, len) && !getsockname(*s, (void *)&a, &len));
-	t_must(!connect(*other, (void *)&a, len));
+	t_must(*s >= 0 && !bind(*s, (void *)&a, len) && !getsockname(*s, (void *)&a, &len));
+	t_must(*other >= 0 && !connect(*other, (void *)&a, len));
 }
 
 static void turn(int i)

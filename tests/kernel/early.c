@@ -75,8 +75,8 @@ static void datagrams(uint32_t n)
 		struct sockaddr_in here = a, there = a;
 		socklen_t len = sizeof(a);
 
-		t_must(!bind(s, (void *)&a, len) && !getsockname(s, (void *)&here, &len));
-		t_must(!bind(peer, (void *)&a, len) && !getsockname(peer, (void *)&there, &len));
+		t_must(s >= 0 && !bind(s, (void *)&a, len) && !getsockname(s, (void *)&here, &len));
+		t_must(peer >= 0 && !bind(peer, (void *)&a, len) && !getsockname(peer, (void *)&there, &len));
 		t_must(!connect(s, (void *)&there, len) && !connect(peer, (void *)&here, len));
 		ask(peer, i);
 		t_must(port_register(&p, s) == 0);

@@ -40,6 +40,7 @@ static void say(const char *word)
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(SERVICE) };
 	int s = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 
+	t_must(s >= 0);
 	inet_pton(AF_INET, "10.97.0.2", &a.sin_addr);
 	t_eq(sendto(s, word, strlen(word), 0, (void *)&a, sizeof(a)), strlen(word));
 	close(s);

@@ -293,11 +293,12 @@ static bool cpu_has(const char *name)
 
 	assert_non_null(f);
 	snprintf(word, sizeof(word), " %s ", name);
-	while (!has && fgets(line, sizeof(line), f)) {
+	while (f && !has && fgets(line, sizeof(line), f)) {
 		line[strcspn(line, "\n")] = ' ';
 		has = !strncmp(line, "flags", 5) && strstr(line, word);
 	}
-	fclose(f);
+	if (f)
+		fclose(f);
 	return has;
 }
 

@@ -122,15 +122,17 @@ static void put(int key)
 	struct store_write *w = begin(STORE_VALUE);
 	bool created;
 	char name[16];
+	size_t len = (size_t)sprintf(name, "%d", key);
 
-	assert_int_equal(store_put(w, name, (size_t)sprintf(name, "%d", key), &created), 0);
+	assert_int_equal(store_put(w, name, len, &created), 0);
 }
 
 static int delete(int key)
 {
 	char name[16];
+	size_t len = (size_t)sprintf(name, "%d", key);
 
-	return store_delete(st, name, (size_t)sprintf(name, "%d", key));
+	return store_delete(st, name, len);
 }
 
 static void append(void)

@@ -125,4 +125,7 @@ struct net_device *alloc_netdev_dummy(int priv);
 void free_netdev(struct net_device *dev);
 bool dev_nit_active_rcu(struct net_device *dev);
 
+#define rtnl_lock()	do { } while (0)
+#define rtnl_unlock()	do { } while (0)
+
 #endif
