@@ -31,7 +31,8 @@
  *
  * The log (paste_wal.h) shares the buffers. It counts for itself how often it names one; in_log
  * is the one count that it has with us for each. Payload has CRCs there, so that an append has one
- * fence as well; a batch with both messages and values has two.
+ * fence as well; a batch with both messages and values has two, and so has one of messages behind
+ * one that replaced values, whose deletions it commits.
  */
 #include <errno.h>
 #include <stdlib.h>

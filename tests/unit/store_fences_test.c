@@ -16,6 +16,7 @@
 #include <paste_region.h>
 
 #include "store.h"
+#include "fences.h"
 
 #define BUFS		300
 #define LOG_LEN		(8192 + 4096)
@@ -27,24 +28,6 @@ static _Alignas(4096) char mem[LEN];
 static struct paste_region *region;
 static struct store *st;
 static uint32_t next_buf;	/* of those that nobody has had */
-static unsigned int fences;
-
-void __real_paste_pm_fence(void);
-void __wrap_paste_pm_fence(void);
-void __real_paste_pm_persist(const void *p, size_t len);
-void __wrap_paste_pm_persist(const void *p, size_t len);
-
-void __wrap_paste_pm_fence(void)
-{
-	fences++;
-	__real_paste_pm_fence();
-}
-
-void __wrap_paste_pm_persist(const void *p, size_t len)
-{
-	fences++;
-	__real_paste_pm_persist(p, len);
-}
 
 static uint32_t take(void *ctx)
 {

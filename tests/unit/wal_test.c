@@ -16,6 +16,7 @@
 #include <paste_pm.h>
 #include <paste_wal.h>
 #include "../../lib/crc32c.c"
+#include "fences.h"
 
 #define SLOTS	8
 #define LEN	(8192 + SLOTS * 64)
@@ -37,25 +38,6 @@ void *__wrap_calloc(size_t n, size_t size)
 	if (fail_calloc && !--fail_calloc)
 		return NULL;
 	return __real_calloc(n, size);
-}
-
-static unsigned int fences;
-
-void __real_paste_pm_fence(void);
-void __wrap_paste_pm_fence(void);
-void __real_paste_pm_persist(const void *p, size_t len);
-void __wrap_paste_pm_persist(const void *p, size_t len);
-
-void __wrap_paste_pm_fence(void)
-{
-	fences++;
-	__real_paste_pm_fence();
-}
-
-void __wrap_paste_pm_persist(const void *p, size_t len)
-{
-	fences++;
-	__real_paste_pm_persist(p, len);
 }
 
 /* What a replay brought: per message "seq:tag(buf,offset,len ...)". */
