@@ -237,7 +237,7 @@ static int send_bytes(struct pst_sock *ps, struct socket *sock, struct pst_txq_e
 {
 	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
 	struct pst_bufs *bufs = ps->ring->pool.bufs;
-	struct kvec kv[PST_TX_CHUNK];
+	struct kvec kv[PST_TX_CHUNK] __uninitialized;
 	size_t bytes = 0;
 	u32 i;
 	int r;

@@ -350,13 +350,16 @@ u32 pst_inject(struct pst_nicq *q, u32 budget)
 	struct pst_bufs *bufs = q->ring->pool.bufs;
 	/* AF_XDP's producer before its descriptors. */
 	u32 avail = smp_load_acquire(rx->producer) - q->xsk.rx_cons;
-	u32 n = min(avail, budget), i, nunused = 0, unused[64];
-	struct burst b = { .q = q };
+	u32 n = min(avail, budget), i, nunused = 0, unused[64] __uninitialized;
+	struct burst b __uninitialized;
 	struct frame cur, next;
 	bool have, have_next, run = false;
 
 	if (!n)
 		return 0;
+	b.q = q;
+	b.gro_open = false;
+	b.n = 0;
 	INIT_LIST_HEAD(&b.datagrams);
 	local_bh_disable();
 	take_driver_id(q);

@@ -100,14 +100,19 @@ static void run_driver(struct pst_nicq *q)
 #endif
 }
 
+/* Only whether: pst_inject() orders what it reads itself. */
+static bool has_frames(const struct pst_nicq *q)
+{
+	return READ_ONCE(*q->xsk.rx.producer) != q->xsk.rx_cons;
+}
+
 /* Do frames wait?  Only inside the ring's RX sync. */
 bool pst_nic_pending(struct pst_ring *ring)
 {
 	struct pst_nicq *q;
 
-	/* Only whether: pst_inject() orders what it reads itself. */
 	list_for_each_entry(q, &ring->nicqs, node)
-		if (READ_ONCE(*q->xsk.rx.producer) != q->xsk.rx_cons)
+		if (has_frames(q))
 			return true;
 	return false;
 }
@@ -122,13 +127,8 @@ static void inject_all(struct pst_ring *ring)
 	list_for_each_entry(q, &ring->nicqs, node) {
 		u32 budget = PST_XSK_RING;
 
-		while (budget) {
-			u32 n = pst_inject(q, min(budget, 64u));
-
-			if (!n)
-				break;
-			budget -= n;
-		}
+		while (budget && has_frames(q))
+			budget -= pst_inject(q, min(budget, 64u));
 	}
 	pst_batch_end(&batch);
 }

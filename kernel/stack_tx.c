@@ -252,12 +252,14 @@ static void check_slot(struct tx_chunk *c, u32 i, struct tx_slot *t, struct pst_
 
 	read_slot(&s, &ring->tx.ring->slot[i]);
 	t->fate = FATE_NOTHING;
-	t->e.buf = s.buf_idx;
-	t->e.offset = s.offset;
-	t->e.len = s.len;
-	t->e.keep = s.flags & NS_PST_KEEP;
-	t->e.close = s.flags & NS_PST_CLOSE;
-	t->e.shut = t->e.close || s.flags & NS_PST_SHUT;
+	t->e = (struct pst_txq_entry){
+		.buf = s.buf_idx,
+		.offset = s.offset,
+		.len = s.len,
+		.keep = s.flags & NS_PST_KEEP,
+		.close = s.flags & NS_PST_CLOSE,
+		.shut = s.flags & (NS_PST_CLOSE | NS_PST_SHUT),
+	};
 	t->ps = *held;		/* the number may be another socket's by now */
 	*held = NULL;
 	if (unlikely(s.flags & ~NS_PST_TX_FLAGS)) {
@@ -415,7 +417,7 @@ static bool goes_on_in(const struct tx_chunk *c, const struct tx_slot *t,
 static void send_run(struct tx_chunk *c, struct tx_slot *t, u32 n)
 {
 	struct pst_ring *ring = c->ring;
-	struct pst_txq_entry *e[PST_TX_CHUNK];
+	struct pst_txq_entry *e[PST_TX_CHUNK] __uninitialized;
 	struct pst_sock *ps = t->ps;
 	int sent = -EAGAIN;
 	u32 i;
@@ -573,7 +575,7 @@ static void fail_other(struct tx_chunk *c, struct tx_slot *t, int err)
 /* Slots of a socket that is not TCP; how many of @max were dealt with. */
 static u32 send_other(struct tx_chunk *c, struct tx_slot *t, u32 max)
 {
-	struct pst_txq_entry *e[PST_TX_CHUNK];
+	struct pst_txq_entry *e[PST_TX_CHUNK] __uninitialized;
 	struct pst_sock *ps = t->ps;
 	u32 i = 0, n, whole;
 	bool full = false;
@@ -912,7 +914,7 @@ static u32 send_smalls(struct pst_ring *ring, struct pst_batch *batch, u32 i)
 void pst_stack_send(struct pst_ring *ring)
 {
 	struct pst_kring *k = &ring->tx;
-	struct tx_chunk c;
+	struct tx_chunk c __uninitialized;	/* 2 KiB, of little use to most syncs */
 	struct pst_batch batch;
 	u32 i = k->sent, from;
 	u64 before = ring->c.tx_slots;

@@ -50,7 +50,7 @@ void pst_txq_shut(struct sock *sk)
 int pst_txq_send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n, bool more)
 {
 	struct pst_ring *ring = ps->ring;
-	struct bio_vec bv[PST_TX_CHUNK];
+	struct bio_vec bv[PST_TX_CHUNK] __uninitialized;
 	bool shut = e[n - 1]->shut;
 	size_t bytes = 0;
 	int sent = 0;
@@ -197,7 +197,7 @@ static u32 txq_front(struct pst_sock *ps, struct pst_txq_entry *e[])
 /* Not TCP: the same by entries.  False: the socket is still full. */
 static bool push_pulled(struct pst_sock *ps)
 {
-	struct pst_txq_entry *e[PST_TX_CHUNK];
+	struct pst_txq_entry *e[PST_TX_CHUNK] __uninitialized;
 
 	while (pst_txq_len(ps)) {
 		u32 n = txq_front(ps, e), done;
@@ -224,7 +224,7 @@ static bool push_pulled(struct pst_sock *ps)
 /* Until the queue is empty (true) or the socket is full. */
 static bool push_tcp(struct pst_sock *ps)
 {
-	struct pst_txq_entry *e[PST_TX_CHUNK];
+	struct pst_txq_entry *e[PST_TX_CHUNK] __uninitialized;
 
 	while (pst_txq_len(ps)) {
 		u32 n = txq_front(ps, e);

@@ -386,18 +386,9 @@ static int peer_of(const struct nm_pst_addr *a, union peer *p)
 	return sizeof(p->in6);
 }
 
-/* What an iterator walks, in either form. */
-union piece {
-	struct kvec kv;
-	struct bio_vec bv;
-};
-
-/*
- * @n entries as one message; with @gso_size cut into datagrams of that size on the way.
- * @pieces: room for as many.
- */
-static int send_pieces(struct pst_sock *ps, struct socket *sock, struct pst_txq_entry *e[],
-		       u32 n, const struct nm_pst_addr *to, u16 gso_size, union piece *pieces)
+/* @n entries as one message; with @gso_size cut into datagrams of that size on the way. */
+static int send_message(struct pst_sock *ps, struct socket *sock, struct pst_txq_entry *e[],
+			u32 n, const struct nm_pst_addr *to, u16 gso_size)
 {
 	struct pst_bufs *bufs = ps->ring->pool.bufs;
 	struct {
@@ -406,8 +397,12 @@ static int send_pieces(struct pst_sock *ps, struct socket *sock, struct pst_txq_
 	} __aligned(sizeof(long)) control = { };
 	struct msghdr msg = { .msg_flags = MSG_DONTWAIT | MSG_NOSIGNAL };
 	bool copy = e[0]->copy || !PST_UDP_BY_REFERENCE;
-	struct kvec *kv = &pieces->kv;
-	struct bio_vec *bv = &pieces->bv;
+	union {
+		struct kvec kv[PST_TX_CHUNK];
+		struct bio_vec bv[PST_TX_CHUNK];
+	} pieces __uninitialized;
+	struct kvec *kv = pieces.kv;
+	struct bio_vec *bv = pieces.bv;
 	union peer peer;
 	size_t bytes = 0;
 	u32 i;
@@ -449,25 +444,6 @@ static int send_pieces(struct pst_sock *ps, struct socket *sock, struct pst_txq_
 			ps->ring->c.tx_copied += bytes;
 	}
 	return r < 0 ? r : 0;
-}
-
-static noinline int send_many(struct pst_sock *ps, struct socket *sock, struct pst_txq_entry *e[],
-			      u32 n, const struct nm_pst_addr *to, u16 gso_size)
-{
-	union piece pieces[PST_TX_CHUNK];
-
-	return send_pieces(ps, sock, e, n, to, gso_size, pieces);
-}
-
-/* One piece does not pay for an array that kernels zero on the stack. */
-static int send_message(struct pst_sock *ps, struct socket *sock, struct pst_txq_entry *e[],
-			u32 n, const struct nm_pst_addr *to, u16 gso_size)
-{
-	union piece piece;
-
-	if (n > 1)
-		return send_many(ps, sock, e, n, to, gso_size);
-	return send_pieces(ps, sock, e, n, to, gso_size, &piece);
 }
 
 /* Entries of the datagram that begins at e[0]. */

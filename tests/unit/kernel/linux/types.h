@@ -30,6 +30,7 @@ typedef __u64 u64;
 #define fallthrough	__attribute__((fallthrough))
 #define likely(x)	(x)
 #define unlikely(x)	(x)
+#define __uninitialized
 #define noinline	__attribute__((noinline))
 #define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + (c))
 #define LINUX_VERSION_CODE KERNEL_VERSION(7, 3, 0)
