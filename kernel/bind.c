@@ -81,6 +81,21 @@ static int claim_rings(struct pst_file *pf, struct pst_port *port)
 	return 0;
 }
 
+static bool has_rings(const struct pst_file *pf)
+{
+	return pf->tx_first < pf->tx_end || pf->rx_first < pf->rx_end;
+}
+
+static bool in_use(const struct pst_port *port)
+{
+	u32 i;
+
+	for (i = 0; i < port->nrings; i++)
+		if (port->ring[i].tx.users || port->ring[i].rx.users)
+			return true;
+	return false;
+}
+
 static void yield_rings(struct pst_file *pf, struct pst_port *port)
 {
 	u32 i;
@@ -177,6 +192,11 @@ static int bind_to(struct pst_file *pf, struct pst_port *port, struct nmreq_regi
 	err = choose_rings(pf, port, reg);
 	if (err)
 		return err;
+	if (has_rings(pf)) {
+		err = pst_port_renew(port);
+		if (err)
+			return err;
+	}
 	pf->nifp = pst_region_if_get(port->region);
 	if (!pf->nifp)
 		return -ENOMEM;
@@ -250,6 +270,10 @@ void pst_file_unbind(struct pst_file *pf)
 	mutex_lock(&port->mutex);
 	take_extra_back(pf, port);
 	yield_rings(pf, port);
+	port->stale |= has_rings(pf) && !in_use(port);
+	/* If it is about to die, that is all the same; if not after all, who binds next does it. */
+	if (READ_ONCE(port->opens) > 1)
+		pst_port_renew(port);
 	pst_region_if_put(port->region, pf->nifp);
 	mutex_unlock(&port->mutex);
 	pst_port_put(port);

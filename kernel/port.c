@@ -304,6 +304,53 @@ void pst_port_resume(struct pst_port *port)
 	}
 }
 
+/* What the former application had, in its slots or by index alone. */
+static void reclaim(struct pst_port *port)
+{
+	struct pst_bufs *bufs = &port->region->bufs;
+	struct pst_ring *ring = &port->ring[0];
+	u32 i;
+
+	for (i = PST_BUF_FIRST; i < bufs->n - 1; i++) {
+		if (pst_buf_state(bufs, i) != PST_BUF_USER)
+			continue;
+		spin_lock_bh(&ring->lock);
+		pst_buf_give_back(&ring->pool, i);
+		spin_unlock_bh(&ring->lock);
+		cond_resched();
+	}
+}
+
+/*
+ * Everybody who was bound to a ring has gone, but the port lives, with its NICs: as far as the
+ * next application goes it is new.  Sockets are let go as when the port dies, and what
+ * was in the rings, or kept, comes back; but for memory that the application supplied: what in
+ * there is still needed, by a log for example, only an application can tell.
+ * -ENOMEM: not all TX slots have a buffer; to be tried again.
+ */
+int pst_port_renew(struct pst_port *port)
+{
+	bool keep = port->region->bufs.ext;
+	int err = 0;
+	u32 i;
+
+	lockdep_assert_held(&port->mutex);
+	if (!port->stale)
+		return 0;
+	pst_listeners_unregister_all(port);
+	pst_stack_unregister_all(port);
+	pst_port_quiesce(port);
+	for (i = 0; i < port->nrings; i++)
+		pst_ring_clear(&port->ring[i], keep);
+	if (!keep)
+		reclaim(port);
+	for (i = 0; i < port->nrings; i++)
+		err = pst_ring_start(&port->ring[i]) ?: err;
+	port->stale = err;
+	pst_port_resume(port);
+	return err;
+}
+
 struct pst_nic *pst_port_first_nic(struct pst_port *port)
 {
 	/* Syncs are kept out while it changes. */

@@ -31,6 +31,7 @@ struct pst_port {
 	/* Changes with each connection. */
 	u32 nsocks ____cacheline_aligned_in_smp;	/* with listeners, under mutex */
 	u32 nnics;
+	bool stale;			/* rings are as a former application left them; under mutex */
 	struct mutex mutex;		/* sockets, NICs, netmap_ifs */
 	struct list_head nics;		/* struct pst_nic, under mutex */
 	u64 lost_nics;			/* ids of those whose buffers never came back */
@@ -67,6 +68,7 @@ int pst_port_init(void);
 void pst_port_exit(void);
 void pst_port_quiesce(struct pst_port *port);
 void pst_port_resume(struct pst_port *port);
+int pst_port_renew(struct pst_port *port);
 void pst_port_counters(struct pst_port *port, struct pst_port_counters *c);
 
 int pst_name_parse(const char *name, char *canonical, const char **member);

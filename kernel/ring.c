@@ -76,7 +76,7 @@ int pst_ring_init(struct pst_ring *ring, struct pst_port *port, u16 id)
 	return pst_ring_start(ring);
 }
 
-/* Gives every TX slot its first buffer. */
+/* Gives every TX slot that has none its first buffer; -ENOMEM: not all of them have one. */
 int pst_ring_start(struct pst_ring *ring)
 {
 	struct pst_kring *k = &ring->tx;
@@ -85,8 +85,11 @@ int pst_ring_start(struct pst_ring *ring)
 
 	spin_lock_bh(&ring->lock);
 	for (i = 0; i < k->n; i++) {
-		u32 buf = pst_buf_take(&ring->pool);
+		u32 buf;
 
+		if (ring->tx_buf[i] != PST_BUF_NONE)
+			continue;
+		buf = pst_buf_take(&ring->pool);
 		if (buf == PST_BUF_NONE) {
 			err = -ENOMEM;
 			break;
@@ -100,6 +103,38 @@ int pst_ring_start(struct pst_ring *ring)
 	k->tail = k->n - 1;
 	k->ring->tail = k->tail;
 	return err;
+}
+
+static void clear_indexes(struct pst_kring *k)
+{
+	k->head = k->tail = k->fill = k->sent = 0;
+	k->ring->head = k->ring->cur = k->ring->tail = 0;
+	k->ring->flags = 0;
+}
+
+/*
+ * As new, for the next application; but TX slots keep their buffers if @keep_buffers, else
+ * pst_ring_start() has to follow.  Syncs are kept out, and no socket has the ring any more.
+ */
+void pst_ring_clear(struct pst_ring *ring, bool keep_buffers)
+{
+	u32 i;
+
+	clear_indexes(&ring->rx);
+	memset(ring->rx.ring->slot, 0, ring->rx.n * sizeof(struct netmap_slot));
+	clear_indexes(&ring->tx);
+	for (i = 0; i < ring->tx.n; i++) {
+		if (ring->tx_sock[i])
+			pst_sock_put(ring->tx_sock[i]);
+		ring->tx_sock[i] = NULL;
+		ring->tx.ring->slot[i] = (struct netmap_slot){
+			.buf_idx = keep_buffers ? ring->tx_buf[i] : PST_BUF_NONE,
+			.len = PST_BUF_SIZE,
+		};
+		if (!keep_buffers)
+			ring->tx_buf[i] = PST_BUF_NONE;
+	}
+	ring->low_told = false;
 }
 
 void pst_ring_destroy(struct pst_ring *ring)

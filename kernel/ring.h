@@ -86,6 +86,7 @@ struct pst_rings {
 int pst_ring_init(struct pst_ring *ring, struct pst_port *port, u16 id);
 void pst_ring_destroy(struct pst_ring *ring);
 int pst_ring_start(struct pst_ring *ring);
+void pst_ring_clear(struct pst_ring *ring, bool keep_buffers);
 
 int pst_ring_rxsync(struct pst_ring *ring, bool busy_poll);
 int pst_ring_txsync(struct pst_ring *ring, bool wait);

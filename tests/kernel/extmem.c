@@ -445,6 +445,43 @@ static void forked(void)
 	munmap(mem, FEW);
 }
 
+/*
+ * Another descriptor keeps the port when its server goes.  What is in memory that was supplied may be
+ * needed yet: its buffers are nobody else's.
+ */
+static void held(void)
+{
+	static const struct nmreq_register no_rings = {
+		.nr_flags = NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY,
+	};
+	static const char text[] = "logged, not yet kept";
+	char *mem = supply("memfd", FEW);
+	struct netmap_slot *s;
+	struct port holder, p;
+	struct request r;
+	int sock, peer;
+	uint64_t user;
+
+	t_note("held");
+	prepare(&r, mem, FEW);
+	t_must(!port_open_with(&holder, "stack:0", &no_rings, &r));
+	t_must(!port_open(&p, "stack:0", NULL));
+	port_pair(&p, &sock, &peer);
+	t_eq(write(peer, text, sizeof(text)), sizeof(text));
+	s = port_next(&p, 2000);
+	t_must(s);
+	user = port_stats(&p).port.buf_user;	/* that one, and those in TX slots */
+	port_close(&p);
+	close(sock);
+	close(peer);
+	t_must(!port_open(&p, "stack:0", NULL));
+	t_true(nm_ring_empty(p.rx));
+	t_eq(port_stats(&p).port.buf_user, user);
+	port_close(&p);
+	port_close(&holder);
+	munmap(mem, FEW);
+}
+
 int main(void)
 {
 	if (access("/dev/netmap", F_OK))
@@ -456,5 +493,6 @@ int main(void)
 	orphaned();
 	limits();
 	forked();
+	held();
 	return t_end();
 }

@@ -413,13 +413,64 @@ static void extra_in_use(void **state)
 	assert_int_equal(pst_buf_state(&port->region->bufs, buf), PST_BUF_FREE);
 }
 
+/* The last one with rings goes, one without them stays: the next finds the port as new. */
+static void renewed(void **state)
+{
+	struct nmreq_register reg = reg_of(NR_REG_ALL_NIC, 0, 0);
+	static u32 taken[100000];
+	u32 in_slots, sent[16], n = 0, i;
+	struct pst_port *port;
+	struct pst_ring *ring;
+
+	reg.nr_extra_bufs = 20;
+	assert_int_equal(do_bind(&f[1], NR_REG_ALL_NIC, 0, NR_RX_RINGS_ONLY | NR_TX_RINGS_ONLY), 0);
+	port = f[1].port;
+	ring = &port->ring[1];
+	in_slots = users(port);
+	assert_int_equal(do_bind_reg(&f[0], &reg), 0);
+	assert_int_equal(do_bind(&f[2], NR_REG_ONE_NIC, 1, 0), 0);
+	f[0].nifp->ni_bufs_head = 0;
+	ring->tx.ring->head = ring->tx.ring->cur = 5;
+	unbind(&f[0]);
+	assert_int_equal(users(port), in_slots + 20);	/* there is still somebody */
+	assert_int_equal(ring->tx.ring->head, 5);
+	unbind(&f[2]);
+	assert_int_equal(users(port), in_slots);
+	assert_int_equal(ring->tx.ring->head, 0);
+	assert_int_equal(ring->tx.ring->tail, ring->tx.n - 1);
+
+	/* Nothing left for its TX slots: to be tried again by who binds next. */
+	assert_int_equal(do_bind(&f[0], NR_REG_ALL_NIC, 0, 0), 0);
+	assert_int_equal(ring->tx.n, ARRAY_SIZE(sent));
+	for (i = 0; i < RINGS; i++)
+		while (n < ARRAY_SIZE(taken) &&
+		       (taken[n] = pst_buf_take(&port->ring[i].pool)) != PST_BUF_NONE)
+			n++;
+	for (i = 0; i < ring->tx.n; i++) {	/* and none that comes back */
+		sent[i] = ring->tx_buf[i];
+		assert_int_equal(pst_buf_claim(&port->region->bufs, sent[i]), 0);
+	}
+	unbind(&f[0]);
+	assert_int_equal(do_bind(&f[0], NR_REG_ALL_NIC, 0, 0), -ENOMEM);
+	assert_int_equal(do_bind(&f[2], NR_REG_ALL_NIC, 0, NR_RX_RINGS_ONLY | NR_TX_RINGS_ONLY), 0);
+	pst_buf_untake_many(&ring->pool, taken, n);
+	assert_int_equal(do_bind(&f[0], NR_REG_ALL_NIC, 0, 0), 0);
+	for (i = 0; i < ring->tx.n; i++)
+		assert_int_equal(pst_buf_owned(&port->region->bufs, ring->tx.ring->slot[i].buf_idx), 0);
+	assert_int_equal(users(port), in_slots);
+	for (i = 0; i < ring->tx.n; i++) {
+		pst_buf_unclaim(&port->region->bufs, sent[i]);
+		assert_int_equal(pst_buf_give_back(&ring->pool, sent[i]), 0);
+	}
+}
+
 int main(void)
 {
 #define B(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		B(wishes), B(choice), B(refusals), B(many_descriptors),
 		B(exclusive), B(exclusive_directions), B(exclusive_model),
-		B(extra), B(extra_spoilt), B(extra_in_use),
+		B(extra), B(extra_spoilt), B(extra_in_use), B(renewed),
 	};
 
 	return cmocka_run_group_tests_name("kernel_bind", tests, NULL, NULL);
