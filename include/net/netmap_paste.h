@@ -214,8 +214,8 @@ struct nmreq_opt_pst_keep {
 	X(tx_batches,	"TX syncs that sent at least one slot") \
 	X(tx_slots,	"TX slots accepted") \
 	X(tx_batch_max,	"most slots accepted by one sync") \
-	X(tx_bytes,	"payload bytes handed to TCP") \
-	X(tx_copied,	"of these, bytes copied: small slots, and routes without scatter-gather") \
+	X(tx_bytes,	"payload bytes handed to TCP, UDP and other protocols") \
+	X(tx_copied,	"of these, bytes copied on the way there: see pastectl(8)") \
 	X(tx_lent,	"slots sent with NS_PST_KEEP") \
 	X(tx_queued,	"slots moved to their socket's queue because it was full") \
 	X(tx_held,	"slots held back in the ring because that queue was full too") \

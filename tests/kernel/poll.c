@@ -188,6 +188,25 @@ static void signals(void)
 	t_fails(EINTR, poll(&pfd, 1, 5000));
 }
 
+/* The time of the last RX sync, for who asks. */
+static void timestamp(void)
+{
+	struct timeval before, now;
+	struct netmap_timeval *ts = (void *)&p.rx->ts;
+
+	t_note("NR_TIMESTAMP");
+	memset(ts, 0, sizeof(*ts));
+	port_sync(&p);
+	t_eq(ts->tv_sec, 0);
+	p.rx->flags |= NR_TIMESTAMP;
+	t_ok(gettimeofday(&before, NULL));
+	port_sync(&p);
+	t_ok(gettimeofday(&now, NULL));
+	t_le(before.tv_sec * 1000000LL + before.tv_usec, ts->tv_sec * 1000000LL + ts->tv_usec);
+	t_le(ts->tv_sec * 1000000LL + ts->tv_usec, now.tv_sec * 1000000LL + now.tv_usec);
+	p.rx->flags &= ~NR_TIMESTAMP;
+}
+
 int main(void)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
@@ -204,6 +223,7 @@ int main(void)
 	sends();
 	two_waiters();
 	signals();
+	timestamp();
 	t_note("a descriptor without a port");
 	pfd.fd = open("/dev/netmap", O_RDWR | O_CLOEXEC);
 	t_eq(poll(&pfd, 1, 1000), 1);
