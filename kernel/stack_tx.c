@@ -5,7 +5,7 @@
  *   pst_stack_send                      a TX sync, process context
  *     send_small                        a few bytes that TCP copies at once: done
  *     all other slots in chunks:
- *       check_slot                      copy the slot, then check the copy
+ *       pst_tx_open_chunk               copy the slots, then check the copies (tx_check.c)
  *       send_run                        consecutive slots of one socket, locked
  *         pst_txq_send                  TCP takes page references, no bytes
  *       send_copy                       one slot, whose bytes TCP copies
@@ -39,84 +39,9 @@
 #include <linux/uio.h>
 #include <net/tcp.h>
 
-#include "batch.h"
-#include "buf_move.h"
 #include "compat.h"
 #include "port.h"
-#include "stack.h"
-
-#define TX_COPYBREAK	256	/* bytes */
-
-enum fate {
-	FATE_NOTHING, FATE_CONTROL, FATE_SEND, FATE_COPY, FATE_QUEUED, FATE_HELD, FATE_REFUSED,
-	FATE_DROPPED,
-	FATE_LATER,	/* no fresh buffer for it now */
-	FATE_OTHER,	/* of a socket that is not TCP, see send_other() */
-};
-
-/* A slot on its way. */
-struct tx_slot {
-	struct pst_sock *ps;	/* counted, or NULL */
-	struct pst_txq_entry e;
-	u8 fate;
-	bool pause;		/* FATE_CONTROL: or resume */
-	u16 err;
-	bool part;		/* FATE_OTHER: of several, which go together */
-};
-
-struct tx_chunk {
-	struct pst_ring *ring;
-	struct pst_batch *batch;
-	u32 n;			/* slots in t[] */
-	u32 nfresh;		/* buffers in fresh[] */
-	u32 need;		/* of these, how many the slots in t[] may need */
-	bool copy_all;		/* buffers are low, or not for TCP to refer to */
-	struct tx_slot *open_next;	/* goes on with a datagram of open_fd; or NULL */
-	int open_fd;
-	bool open_bad;		/* and is to be refused, as what was before it */
-	u32 fresh[PST_TX_CHUNK];
-	struct tx_slot t[PST_TX_CHUNK];
-};
-
-static void refuse(struct tx_slot *t, int err)
-{
-	t->fate = FATE_REFUSED;
-	t->err = -err;
-}
-
-static void refuse_buffer(struct pst_ring *ring, struct tx_slot *t, int err)
-{
-	if (err == -ERANGE)
-		ring->c.bad_index++;
-	else
-		ring->c.bad_owner++;
-	refuse(t, err);
-}
-
-static __always_inline void read_slot(struct netmap_slot *s, const struct netmap_slot *shared)
-{
-	s->buf_idx = READ_ONCE(shared->buf_idx);
-	s->len = READ_ONCE(shared->len);
-	s->flags = READ_ONCE(shared->flags);
-	s->ptr = READ_ONCE(shared->ptr);
-}
-
-/* Makes the buffer ours, or holds on to it if it is only cited. */
-static int own(struct pst_bufs *bufs, const struct pst_txq_entry *e)
-{
-	return e->keep ? pst_buf_cite(bufs, e->buf) : pst_buf_claim(bufs, e->buf);
-}
-
-/* The same for slot @t, if there is a fresh buffer for it; what is cited gives way to its own. */
-static int own_for(struct tx_chunk *c, struct tx_slot *t)
-{
-	if (unlikely(!t->e.keep && c->need == c->nfresh)) {
-		t->fate = FATE_LATER;
-		return 0;
-	}
-	c->need += !t->e.keep;
-	return own(c->ring->pool.bufs, &t->e);
-}
+#include "tx.h"
 
 /* The buffer was not sent: it is the application's again, as before. */
 static void disown(struct pst_bufs *bufs, const struct pst_txq_entry *e)
@@ -137,172 +62,6 @@ static void release_sent(struct pst_ring *ring, const struct pst_txq_entry *e)
 	put_page(ring->pool.bufs->page[e->buf]);
 	if (!e->keep)
 		pst_buf_park(&ring->pool, e->buf);
-}
-
-/* Pausing and resuming go alone. */
-static void check_control(struct tx_chunk *c, struct tx_slot *t, const struct netmap_slot *s)
-{
-	u16 what = s->flags & (NS_PST_PAUSE | NS_PST_RESUME | NS_PST_SHUT | NS_PST_CLOSE |
-			       NS_PST_KEEP | NS_PST_TO | NS_PST_CONT);
-
-	if ((what != NS_PST_PAUSE && what != NS_PST_RESUME) || s->offset != s->len) {
-		c->ring->c.bad_flags++;
-		return refuse(t, -EINVAL);
-	}
-	t->fate = FATE_CONTROL;
-	t->pause = what == NS_PST_PAUSE;
-	t->e.buf = PST_BUF_NONE;
-}
-
-/*
- * Datagrams in several slots: where the next slot belongs to.  One of them refused has
- * those behind it refused, or they went as a datagram of their own.
- */
-static void note_open(struct tx_chunk *c, struct tx_slot *t, const struct netmap_slot *s)
-{
-	c->open_next = s->flags & NS_PST_CONT ? t + 1 : NULL;
-	c->open_fd = s->fd;
-	c->open_bad = t->fate == FATE_REFUSED;
-}
-
-/* Before it was known what socket it is. */
-static void refuse_early(struct tx_chunk *c, struct tx_slot *t, const struct netmap_slot *s,
-			 int err)
-{
-	refuse(t, err);
-	note_open(c, t, s);
-}
-
-/* How a slot of a socket that is not TCP goes. */
-static void check_buffer(struct tx_chunk *c, struct tx_slot *t, const struct netmap_slot *s)
-{
-	u32 len = s->len - s->offset;
-	int err = 0;
-
-	t->fate = FATE_OTHER;
-	t->e.copy = !t->ps->proto->by_reference || c->copy_all || t->part ||
-		    (len <= TX_COPYBREAK && !t->e.keep);
-	if (!len && !t->e.to) {
-		t->e.buf = PST_BUF_NONE;
-		t->e.copy = true;
-	} else if (t->e.copy) {
-		err = pst_buf_owned(c->ring->pool.bufs, s->buf_idx);
-	} else {
-		err = own_for(c, t);
-	}
-	if (err)
-		refuse_buffer(c->ring, t, err);
-}
-
-/* A slot of a socket that is not TCP, or with a flag that is not for TCP. */
-static void check_other(struct tx_chunk *c, struct tx_slot *t, const struct netmap_slot *s)
-{
-	const struct pst_proto *proto = t->ps->proto;
-	u16 wrong = proto && proto->datagrams ? NS_PST_SHUT : NS_PST_TO | NS_PST_CONT;
-	bool goes_on = c->open_next == t && c->open_fd == s->fd;
-
-	t->e.to = s->flags & NS_PST_TO;
-	t->e.cont = s->flags & NS_PST_CONT;
-	t->part = t->e.cont || goes_on;
-	if (s->flags & wrong || (t->e.cont && t->e.close) || (goes_on && c->open_bad)) {
-		c->ring->c.bad_flags++;
-		refuse(t, -EINVAL);
-	} else if (t->e.to && (s->offset < sizeof(struct nm_pst_addr) || goes_on)) {
-		c->ring->c.bad_place++;
-		refuse(t, -EMSGSIZE);
-	} else {
-		check_buffer(c, t, s);
-	}
-	note_open(c, t, s);
-}
-
-/*
- * Bytes of the slot after @i, if it goes on with the socket's stream.  A guess: should nothing come
- * of that slot, TCP sends by itself, a moment later, what it held back because of it.
- */
-static __always_inline u32 bytes_behind(const struct pst_ring *ring, u32 i, u32 fd)
-{
-	const struct pst_kring *k = &ring->tx;
-	u32 next = pst_kring_next(k, i);
-	const struct netmap_slot *slot = &k->ring->slot[next];
-	u32 len = READ_ONCE(slot->len), offset = READ_ONCE(slot->offset);
-
-	return next != k->head && READ_ONCE(slot->fd) == fd && len > offset ? len - offset : 0;
-}
-
-/*
- * Is it worth copying @len bytes in slot @i?  Not the head of an answer whose body is in the next
- * slot: it goes with that one by one call, and a call is more than what copying saves.
- */
-static __always_inline bool worth_copying(const struct pst_ring *ring, u32 i, u32 len, u32 fd)
-{
-	return len <= TX_COPYBREAK && bytes_behind(ring, i, fd) <= TX_COPYBREAK;
-}
-
-/*
- * Slot @i.  @held: the socket for which it was held back by an earlier sync, if it was; its
- * reference is ours from now on.  @last: that of the slot before.
- */
-static void check_slot(struct tx_chunk *c, u32 i, struct tx_slot *t, struct pst_sock **held,
-		       struct pst_sock *last)
-{
-	struct pst_ring *ring = c->ring;
-	struct netmap_slot s;
-	int err = 0;
-
-	read_slot(&s, &ring->tx.ring->slot[i]);
-	t->fate = FATE_NOTHING;
-	t->e = (struct pst_txq_entry){
-		.buf = s.buf_idx,
-		.offset = s.offset,
-		.len = s.len,
-		.keep = s.flags & NS_PST_KEEP,
-		.close = s.flags & NS_PST_CLOSE,
-		.shut = s.flags & (NS_PST_CLOSE | NS_PST_SHUT),
-	};
-	t->ps = *held;		/* the number may be another socket's by now */
-	*held = NULL;
-	if (unlikely(s.flags & ~NS_PST_TX_FLAGS)) {
-		ring->c.bad_flags++;
-		return refuse_early(c, t, &s, -EINVAL);
-	}
-	if (unlikely(s.len > PST_BUF_SIZE || s.offset > s.len)) {
-		ring->c.bad_place++;
-		return refuse_early(c, t, &s, -EMSGSIZE);
-	}
-	if (unlikely(s.offset == s.len &&
-		     !(s.flags & (NS_PST_SHUT | NS_PST_CLOSE | NS_PST_PAUSE | NS_PST_RESUME |
-				  NS_PST_TO | NS_PST_CONT))))
-		return;
-	if (likely(!t->ps)) {
-		if (last && last->fd == s.fd && !pst_sock_dead(last)) {
-			t->ps = last;
-			refcount_inc(&last->ref);
-		} else {
-			t->ps = pst_stack_find(ring->port, s.fd);
-		}
-	}
-	if (unlikely(!t->ps || pst_sock_dead(t->ps) ||
-		     test_bit(PST_SOCK_CLOSING, &t->ps->flags))) {
-		ring->c.bad_fd++;
-		return refuse_early(c, t, &s, -EBADF);
-	}
-	if (unlikely(s.flags & (NS_PST_PAUSE | NS_PST_RESUME)))
-		return check_control(c, t, &s);
-	if (unlikely(t->ps->proto || s.flags & (NS_PST_TO | NS_PST_CONT)))
-		return check_other(c, t, &s);
-	t->fate = FATE_SEND;
-	if (unlikely(s.offset == s.len)) {	/* SHUT alone: no buffer */
-		t->e.buf = PST_BUF_NONE;
-	} else if (unlikely(c->copy_all) ||
-		   (!t->e.keep && worth_copying(ring, i, s.len - s.offset, s.fd))) {
-		t->fate = FATE_COPY;
-		err = pst_buf_owned(ring->pool.bufs, s.buf_idx);
-	} else {
-		err = own_for(c, t);
-	}
-	if (unlikely(err))
-		refuse_buffer(ring, t, err);
 }
 
 /* Later slots of this socket may not overtake it in this sync, though room may come. */
@@ -357,7 +116,7 @@ static void begin_close(struct pst_sock *ps)
 static void refuse_or_close(struct tx_slot *t, int err)
 {
 	if (!t->e.close)
-		return refuse(t, err);
+		return pst_tx_refuse(t, err);
 	t->fate = FATE_DROPPED;
 	begin_close(t->ps);
 }
@@ -449,9 +208,9 @@ static void keep_rest(struct tx_chunk *c, struct tx_slot *t)
 	}
 	if (c->copy_all || c->need == c->nfresh)
 		return hold(c->ring, t);
-	err = own(c->ring->pool.bufs, &t->e);
+	err = pst_tx_own(c->ring->pool.bufs, &t->e);
 	if (unlikely(err))	/* another thread was faster */
-		return refuse_buffer(c->ring, t, err);
+		return pst_tx_refuse_buffer(c->ring, t, err);
 	c->need++;
 	queue_or_hold(c->ring, t);
 }
@@ -567,7 +326,7 @@ static void fail_other(struct tx_chunk *c, struct tx_slot *t, int err)
 	if (!t->e.copy)
 		disown(c->ring->pool.bufs, &t->e);
 	if (t->ps->proto->datagrams)
-		return refuse(t, err);
+		return pst_tx_refuse(t, err);
 	note_failure(t->ps, err);
 	refuse_or_close(t, err);
 }
@@ -607,7 +366,7 @@ static u32 send_other(struct tx_chunk *c, struct tx_slot *t, u32 max)
 	}
 	for (; i < n; i++) {	/* the end of it is missing */
 		c->ring->c.bad_flags++;
-		refuse(&t[i], -EINVAL);
+		pst_tx_refuse(&t[i], -EINVAL);
 	}
 	/* Not every protocol says when there is space; and when all went, congestion is over. */
 	if (test_bit(PST_SOCK_CONGESTED, &ps->flags) && (!full || pst_txq_len(ps)))
@@ -752,76 +511,6 @@ static void pass_held(struct pst_ring *ring, u32 i)
 	k->sent = pst_kring_next(k, k->sent);
 }
 
-/* How many of @n slots from @i on will want a fresh buffer; a guess, they may change. */
-static u32 guess_need(const struct pst_ring *ring, u32 i, u32 n)
-{
-	u32 need = 0;
-
-	for (; n--; i = pst_kring_next(&ring->tx, i)) {
-		const struct netmap_slot *slot = &ring->tx.ring->slot[i];
-		u32 len = READ_ONCE(slot->len) - READ_ONCE(slot->offset);
-		u16 flags = READ_ONCE(slot->flags);
-
-		need += flags ? !(flags & NS_PST_KEEP) :
-				!worth_copying(ring, i, len, READ_ONCE(slot->fd));
-	}
-	return need;
-}
-
-/*
- * What the chunk, whose next slot would be @i, has of a datagram without its end waits for the
- * next one; unless it is all there is in this one, then it is too long.
- */
-static void leave_for_next(struct tx_chunk *c, u32 i)
-{
-	struct pst_ring *ring = c->ring;
-	struct tx_slot *t = c->t + c->n;
-
-	while (t > c->t && t[-1].fate == FATE_OTHER && t[-1].e.cont && t[-1].ps == c->t[c->n - 1].ps)
-		t--;
-	if (t == c->t) {
-		c->open_bad = true;
-		return;
-	}
-	c->open_next = NULL;
-	while (c->t + c->n > t) {
-		i = i ? i - 1 : ring->tx.n - 1;
-		ring->tx_sock[i] = c->t[--c->n].ps;	/* with its reference */
-	}
-}
-
-/* As many slots from @i on as there are fresh buffers for, up to a chunk. */
-static void open_chunk(struct tx_chunk *c, u32 i)
-{
-	struct pst_ring *ring = c->ring;
-	struct pst_kring *k = &ring->tx;
-	u32 n = min_t(u32, PST_TX_CHUNK, pst_kring_span(k, i, k->head));
-	u32 want = guess_need(ring, i, n);
-	struct pst_sock *last = NULL;
-
-	c->open_next = c->open_next == c->t + c->n ? c->t : NULL;
-	c->need = 0;
-	c->nfresh = 0;
-	c->copy_all = pst_pool_low(&ring->pool) || pst_bufs_copy_only(ring->pool.bufs);
-	if (want && !c->copy_all) {
-		spin_lock_bh(&ring->lock);
-		c->nfresh = pst_buf_take_many(&ring->pool, c->fresh, want);
-		spin_unlock_bh(&ring->lock);
-		if (unlikely(c->nfresh < want))
-			ring->c.tx_nobuf++;
-	}
-	for (c->n = 0; c->n < n; i = pst_kring_next(k, i)) {
-		struct tx_slot *t = &c->t[c->n++];
-
-		check_slot(c, i, t, &ring->tx_sock[i], last);
-		last = t->ps;
-		if (unlikely(t->fate == FATE_LATER))
-			break;
-	}
-	if (unlikely(c->n && c->t[c->n - 1].fate == FATE_OTHER && i != k->head))
-		leave_for_next(c, i);
-}
-
 /* Returns the first slot the chunk has not dealt with. */
 static u32 close_chunk(struct tx_chunk *c, u32 i)
 {
@@ -862,8 +551,8 @@ static bool send_small(struct pst_ring *ring, struct pst_batch *batch, u32 i)
 	int sent = -EAGAIN;
 	u32 behind;
 
-	read_slot(&s, slot);
-	behind = bytes_behind(ring, i, s.fd);
+	pst_tx_read(&s, slot);
+	behind = pst_tx_bytes_behind(ring, i, s.fd);
 	if (s.flags || s.len <= s.offset || s.len - s.offset > TX_COPYBREAK ||
 	    behind > TX_COPYBREAK || s.len > PST_BUF_SIZE || ring->tx_sock[i] ||
 	    pst_buf_owned(ring->pool.bufs, s.buf_idx))
@@ -931,7 +620,7 @@ void pst_stack_send(struct pst_ring *ring)
 		i = send_smalls(ring, &batch, i);
 		if (i == k->head)
 			break;
-		open_chunk(&c, i);
+		pst_tx_open_chunk(&c, i);
 		send_chunk(&c);
 		i = close_chunk(&c, i);
 	} while (i != k->head && i != from);
