@@ -193,11 +193,34 @@ static bool paste_send(struct http_conn *hc, const struct piece *p)
 	return count_slot(l, c);
 }
 
-/* After a poll(): if all slots were dealt with, nothing is lent any more as far as we go. */
+static uint32_t produced(const struct loop *l)
+{
+	uint32_t head = l->tx->head;
+
+	return head >= l->handed ? head - l->handed : head + l->tx->num_slots - l->handed;
+}
+
+/* What was produced leaves now, not with the next poll(). */
+static void hand_over(struct loop *l)
+{
+	http_batch(&l->w->http);
+	ioctl(l->port->fd, NIOCTXSYNC, NULL);
+	l->in_round += produced(l);
+	l->handed = l->tx->head;
+	l->last_fd = -1;
+}
+
+/* After a poll(): nothing is lent any more as far as we go, but by slots that the kernel holds back. */
 static void settle_lent(struct loop *l)
 {
-	if (!nm_tx_pending(l->tx))
-		paste_bufs_all_sent(&l->bufs);
+	uint32_t before = l->bufs.nlent, i;
+
+	if (!before)
+		return;
+	for (i = nm_ring_next(l->tx, l->tx->tail); i != l->tx->head; i = nm_ring_next(l->tx, i))
+		if (l->tx->slot[i].flags & NS_PST_KEEP)
+			paste_bufs_lend(&l->bufs, l->tx->slot[i].buf_idx);
+	paste_bufs_sent(&l->bufs, before);
 }
 
 /* Shut sending down behind what was produced. */
@@ -293,11 +316,17 @@ static void client_forget(struct loop *l, struct client *c)
 		free(c);
 }
 
+/*
+ * What was produced goes first: once closed, the number may be another connection's at any time, of
+ * another thread, and slots that name it would be sent there.
+ */
 static void client_close(struct loop *l, struct client *c)
 {
 	int fd = c->fd;
 
 	client_forget(l, c);
+	if (produced(l))
+		hand_over(l);
 	close(fd);
 }
 
@@ -495,23 +524,6 @@ static void on_data(struct loop *l, struct client *c, struct netmap_slot *s)
 	} else if (c->conn.http.end != HTTP_OPEN) {
 		settle(l, c);
 	}
-}
-
-static uint32_t produced(const struct loop *l)
-{
-	uint32_t head = l->tx->head;
-
-	return head >= l->handed ? head - l->handed : head + l->tx->num_slots - l->handed;
-}
-
-/* What was produced leaves now, not with the next poll(). */
-static void hand_over(struct loop *l)
-{
-	http_batch(&l->w->http);
-	ioctl(l->port->fd, NIOCTXSYNC, NULL);
-	l->in_round += produced(l);
-	l->handed = l->tx->head;
-	l->last_fd = -1;
 }
 
 /*

@@ -120,7 +120,6 @@ bool paste_bufs_copy_aside(struct paste_bufs *b, struct piece *p)
 	return true;
 }
 
-/* A slot held back may keep the list from being settled while others come and go. */
 void paste_bufs_lend(struct paste_bufs *b, uint32_t idx)
 {
 	if (b->nlent == b->lent_size) {
@@ -137,10 +136,12 @@ void paste_bufs_lend(struct paste_bufs *b, uint32_t idx)
 	b->was_lent[idx] = true;
 }
 
-void paste_bufs_all_sent(struct paste_bufs *b)
+void paste_bufs_sent(struct paste_bufs *b, uint32_t n)
 {
-	while (b->nlent)
-		unkeep(b, b->lent[--b->nlent]);
+	for (uint32_t i = 0; i < n; i++)
+		unkeep(b, b->lent[i]);
+	b->nlent -= n;
+	memmove(b->lent, b->lent + n, b->nlent * sizeof(*b->lent));
 }
 
 static uint32_t store_take(void *ctx)

@@ -56,9 +56,9 @@ void paste_bufs_drop(struct paste_bufs *b, struct buf *buf);
 bool paste_bufs_copy_aside(struct paste_bufs *b, struct piece *p);
 bool paste_bufs_is_aside(const struct buf *buf);
 
-/* A slot lends buffer @idx, until the kernel has dealt with all slots there are. */
+/* A slot lends buffer @idx; the kernel has dealt with the first @n that did. */
 void paste_bufs_lend(struct paste_bufs *b, uint32_t idx);
-void paste_bufs_all_sent(struct paste_bufs *b);
+void paste_bufs_sent(struct paste_bufs *b, uint32_t n);
 
 /* For the store; the context is a struct paste_bufs. */
 extern const struct space_owner paste_bufs_for_store;
