@@ -32,6 +32,7 @@
  *
  * On close every buffer falls back to the page allocator with the region, or to the
  * application whose memory it is; pages the stack still refers to live on until it lets go.
+ * The next port in that memory finds those SENT.
  *
  * Whether somebody still refers to a page is told by its reference count: a page
  * nobody uses has the same count as two reserved pages, those of buffer 1 and of the
@@ -45,12 +46,15 @@
  * The fast path does not park received buffers: what the upcall delivers belongs
  * to the application, and the page count is looked at when it comes back.
  */
+#include <linux/delay.h>
 #include <linux/nospec.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 #include <linux/log2.h>
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
+
+#define UNPIN_MS	1000	/* of waiting for somebody else's unpinning, at most */
 
 #define CREATE_TRACE_POINTS
 #include "buf_move.h"
@@ -107,12 +111,19 @@ static int alloc_tables(struct pst_bufs *bufs, u32 n)
 	return bufs->state && bufs->parked && bufs->nic && bufs->free ? 0 : -ENOMEM;
 }
 
-/* Puts buffers [@from, @to) on the list, the lowest index on top. */
+/*
+ * Puts buffers [@from, @to) on the list, the lowest index on top.  Memory of the application's may
+ * have been an earlier port's, from which TCP still sends.
+ */
 static void list_range(struct pst_bufs *bufs, u32 from, u32 to)
 {
 	while (to-- > from) {
 		if (bufs->state[to] == PST_BUF_USER)
 			continue;
+		if (bufs->ext && unlikely(!idle(bufs, to))) {
+			bufs->state[to] = PST_BUF_SENT;
+			continue;
+		}
 		bufs->state[to] = PST_BUF_FREE;
 		bufs->free[bufs->nfree++] = to;
 	}
@@ -145,6 +156,19 @@ int pst_bufs_init(struct pst_bufs *bufs, u32 n)
 	return err;
 }
 
+/*
+ * AF_XDP may still be letting go of what it pinned for an earlier port, of a device's pages one
+ * after the other: until it is through, none of them would be idle.
+ */
+static void await_unpinning(const struct pst_bufs *bufs)
+{
+	int tries = UNPIN_MS;
+
+	while (bufs->ext->device && tries-- && page_ref_count(bufs->page[PST_BUF_BASE]) !=
+					       page_ref_count(bufs->page[bufs->n - 1]))
+		msleep(1);
+}
+
 /* The buffers are the pages of @ext from number @first on.  Their content stays. */
 int pst_bufs_init_ext(struct pst_bufs *bufs, u32 n, struct pst_extmem *ext, u32 first)
 {
@@ -153,11 +177,13 @@ int pst_bufs_init_ext(struct pst_bufs *bufs, u32 n, struct pst_extmem *ext, u32 
 	bufs->ext = ext;
 	bufs->ext_first = first;
 	bufs->page = ext->page + first;
-	if (err)
+	if (err) {
 		pst_bufs_destroy(bufs);
-	else
-		list_free(bufs);
-	return err;
+		return err;
+	}
+	await_unpinning(bufs);
+	list_free(bufs);
+	return 0;
 }
 
 /*
@@ -350,6 +376,16 @@ static __always_inline void park(struct pst_pool *pool, u32 idx)
 	if (xchg(&pool->bufs->parked[idx], 1))
 		return;
 	pool->queue[pool->tail++ & pool->mask] = idx;
+}
+
+/* What was not idle when the port was made comes back as what it has sent itself. */
+void pst_pool_adopt_busy(struct pst_pool *pool)
+{
+	u32 i;
+
+	for (i = PST_BUF_FIRST; i < pool->bufs->n - 1; i++)
+		if (pst_buf_state(pool->bufs, i) == PST_BUF_SENT)
+			park(pool, i);
 }
 
 /* As settle, for a buffer that somebody surely refers to. */

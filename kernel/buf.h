@@ -75,6 +75,7 @@ u64 pst_pool_size(u32 n);
 int pst_pool_init(struct pst_pool *pool, struct pst_bufs *bufs);
 void pst_pool_destroy(struct pst_pool *pool);
 void pst_pool_fill(struct pst_pool *pool);
+void pst_pool_adopt_busy(struct pst_pool *pool);
 
 void pst_buf_untake(struct pst_pool *pool, u32 idx);
 u32 pst_buf_take_many(struct pst_pool *pool, u32 *buf, u32 want);

@@ -454,7 +454,8 @@ static struct pst_port *port_create(const char *name, const struct pst_port_conf
 		goto err_free;
 	}
 	/* Of what is there once rings and application have theirs. */
-	pool = port->region->bufs.nfree - slots - cfg->extra_bufs;
+	pool = port->region->bufs.nfree;
+	pool -= min(pool, slots + cfg->extra_bufs);
 	port->region->bufs.low = min(pool, wanted * cfg->rings) / 16;
 	port->nrings = cfg->rings;
 	for (i = 0; i < cfg->rings; i++) {
@@ -462,6 +463,8 @@ static struct pst_port *port_create(const char *name, const struct pst_port_conf
 		if (err)
 			goto err_free;
 	}
+	if (cfg->ext)
+		pst_pool_adopt_busy(&port->ring[0].pool);
 	return port;
 
 err_free:

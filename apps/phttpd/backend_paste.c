@@ -635,13 +635,19 @@ static int collect_spare(struct loop *l)
 	return 0;
 }
 
-/* What the store has in the region from an earlier life is kept already. */
+/*
+ * What the store has in the region from an earlier life is kept already; and perhaps still on its way to a
+ * client of then.
+ */
 static void serve_store(struct loop *l)
 {
 	struct space *s = store_space(l->w->opt->store);
 
 	for (uint32_t idx = 0; idx < s->num; idx++)
-		l->bufs.refs[idx] = s->refs[idx] ? 1 : 0;
+		if (s->refs[idx]) {
+			l->bufs.refs[idx] = 1;
+			l->bufs.was_lent[idx] = true;
+		}
 	space_set_owner(s, &paste_bufs_for_store, &l->bufs);
 }
 
