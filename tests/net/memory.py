@@ -131,6 +131,8 @@ def test_attached_by_another():
             t.exchange(2, t.MEGABYTE)
         if t.zero_copy(server):
             t.le(server.counters()["rx_copied"] - before["rx_copied"], t.MEGABYTE // 50, "bytes copied")
+        if t.zero_copy(server):
+            t.ge(server.counters()["nic_wakeups"], 1, "times the driver had run dry")
 
 
 DAX = """
