@@ -60,7 +60,7 @@ def test_busy():
 
 
 def test_busy_otherwise():
-    """The same of select with timeout 0, and of epoll, which asks the port after wakeups only, with syncs of the application's own."""
+    """The same of select and, where the application calls NIOCRXSYNC itself, of epoll."""
     for wait in ("select", "epoll"):
         busy(wait)
 
