@@ -64,9 +64,10 @@ def figures(load, doorbells, port, server, value=None):
         result["doorbells_per_reply"] = (doorbells[1] - doorbells[0]) / load["requests"]
     if port:
         moved = {name: port[1][name] - port[0][name] for name in ("rx_in_place", "rx_copied", "rx_slots", "rx_batches", "tx_copied")}
-        result["in_place_share"] = ratio(moved["rx_in_place"], moved["rx_in_place"] + moved["rx_copied"])
+        # In copy mode AF_XDP has copied what is in place for the port.
+        in_place = moved["rx_in_place"] if port[1]["nic_zero_copy"] else 0
+        result["in_place_share"] = ratio(in_place, moved["rx_in_place"] + moved["rx_copied"])
         result["slots_per_batch"] = ratio(moved["rx_slots"], moved["rx_batches"])
-        result["zero_copy"] = bool(port[1]["nic_zero_copy"])
     if server and server.get("stored") and result["in_place_share"] is not None:
         # On the way into the application, heads of requests included, and into the store.
         received = server["bytes_in"] * (1 - result["in_place_share"])

@@ -120,9 +120,14 @@ class Readings(unittest.TestCase):
         self.assertAlmostEqual(got["slots_per_batch"], 50)
         self.assertAlmostEqual(got["doorbells_per_reply"], 0.1)
         self.assertAlmostEqual(got["requests_per_second"], 17115.55, 2)
-        self.assertTrue(got["zero_copy"])
         got = figures(read_load(LOAD), (100, 1813), port, None, 10)
         self.assertAlmostEqual(got["copies_per_stored_byte"], 0.1)
+
+    def test_what_af_xdp_copies_is_not_in_place(self):
+        port = [dict(read_port(PORT % (10 * i, 100 * i, 4000 * i, 0, 0)), nic_zero_copy=0) for i in (1, 2)]
+        got = figures(read_load(LOAD), (None, None), port, {"stored": 1000, "copied": 500, "bytes_in": 1200})
+        self.assertEqual(got["in_place_share"], 0)
+        self.assertAlmostEqual(got["copies_per_stored_byte"], 1.7)
 
     def test_figures_of_sockets(self):
         got = figures(read_load(LOAD), (None, None), None, {"stored": 0, "copied": 0, "bytes_in": 9})

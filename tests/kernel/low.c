@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * low: an application that holds too many buffers is told so by an event, if it has asked for
- * that, and by another one when it has given enough of them back.
+ * that, and by another one when it has given enough of them back.  A sync that finds too few
+ * buffers does as much as it can.
  *
  * [short]
  */
@@ -55,6 +56,40 @@ static uint16_t hold(void)
 	return flags;
 }
 
+/*
+ * The same until there are few left, fewer than the slots of the sync that follows: that takes
+ * nearly all of them.
+ */
+static void hold_at_once(void)
+{
+	static const char data[4000];
+
+	for (int i = 0; port_stats(&p).port.buf_free > 28 && t_true(!nm_ring_empty(p.tx)); i++) {
+		port_put(&p, sock[i % PAIRS], data, sizeof(data));
+		port_sync(&p);
+	}
+	t_eq(port_stats(&p).counters.tx_nobuf, 0);
+	for (int i = 0; !nm_ring_empty(p.tx); i++)
+		port_put(&p, sock[i % PAIRS], data, sizeof(data));
+	port_sync(&p);
+	t_eq(port_stats(&p).counters.tx_nobuf, 1);
+}
+
+/* Then who has a slot that he has not released gets no other one. */
+static void not_received(void)
+{
+	t_eq(port_stats(&p).counters.rx_short, 0);
+	t_eq(write(peer[0], "a", 1), 1);
+	t_true(!!port_next(&p, 2000));
+	t_eq(write(peer[1], "b", 1), 1);
+	port_sync(&p);
+	t_eq(nm_ring_space(p.rx), 1);
+	t_le(1, port_stats(&p).counters.rx_short);
+	paste_rx_release(p.rx);
+	t_true(!!port_next(&p, 2000));
+	paste_rx_release(p.rx);
+}
+
 /* They read it all. */
 static uint16_t release(void)
 {
@@ -77,7 +112,7 @@ int main(void)
 	if (access(POOL, F_OK))
 		t_skip("the module is not loaded");
 	set_pool("256");
-	port_make(&p, "stack:low", 16, 0);
+	port_make(&p, "stack:low", 64, 0);
 	set_pool("8192");
 	for (int i = 0; i < PAIRS; i++)
 		port_pair(&p, &sock[i], &peer[i]);
@@ -86,6 +121,11 @@ int main(void)
 	t_eq(hold(), 0);
 	t_true(p.rx->flags & NR_PST_LOW);
 	t_eq(release(), 0);
+	t_note("short of buffers for one sync");
+	hold_at_once();
+	not_received();
+	t_eq(release(), 0);
+	t_true(!nm_tx_pending(p.tx));
 	t_note("who has");
 	p.rx->flags |= NR_PST_TELL_LOW;
 	for (int i = 0; i < 3; i++) {

@@ -118,6 +118,8 @@ static void wait_epoll(struct worker *w, short events, bool block, bool *command
 	w->epoll_events = want;
 	/* epoll asks the port again only after a wakeup, so that is no sync. */
 	ioctl(w->p.fd, NIOCTXSYNC);
+	if (!block)
+		ioctl(w->p.fd, NIOCRXSYNC);
 	n = epoll_wait(w->epoll, ev, 3, block ? -1 : 0);
 	for (i = 0; i < n; i++) {
 		*command |= ev[i].data.fd == w->kick;

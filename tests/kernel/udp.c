@@ -7,6 +7,7 @@
  */
 #include <linux/sock_diag.h>
 #include <netinet/udp.h>
+#include <sys/utsname.h>
 #include "port.h"
 
 #ifndef UDP_SEGMENT
@@ -181,6 +182,16 @@ static void echo(int family, bool connected, int peers, int rounds)
 	close(sock);
 }
 
+/* Does this kernel's UDP take pages by reference?  From 6.5 on. */
+static bool by_reference(void)
+{
+	int major = 0, minor = 0;
+	struct utsname u;
+
+	t_must(!uname(&u) && sscanf(u.release, "%d.%d", &major, &minor) == 2);
+	return major > 6 || (major == 6 && minor >= 5);
+}
+
 /* Packets that loopback has carried; what is to be cut is one. */
 static uint64_t lo_packets(void)
 {
@@ -194,7 +205,8 @@ static uint64_t lo_packets(void)
 
 /*
  * Many datagrams at once, both ways, of one size and of several: order and boundaries.  Those of
- * one size leave together, unless they cannot (@together).
+ * one size leave together, unless they cannot (@together), and larger ones without being copied,
+ * if UDP can do that.
  */
 static void bursts(bool together)
 {
@@ -210,14 +222,15 @@ static void bursts(bool together)
 		t_ok(setsockopt(sock, SOL_SOCKET, SO_NO_CHECK, &one, sizeof(one)));
 	t_must(port_register(&p, sock) == 0);
 	for (int turn = 0; turn < 12 && !t_failures; turn++) {
+		uint64_t packets, bytes = 0, copied = port_stats(&p).counters.tx_copied;
 		uint32_t sizes[100], n = 100;
-		uint64_t packets;
 
 		t_note("burst %d%s", turn, together ? "" : ", without checksums");
 		for (uint32_t i = 0; i < n; i++) {
 			sizes[i] = turn % 3 == 0 ? 40 : turn % 3 == 1 ? 1200 : rnd(1400);
 			if (turn % 3 == 1 && i % 10 == 9)
 				sizes[i] = 300;
+			bytes += sizes[i];
 			fill(out, sizes[i], i);
 			put_datagram(sock, out, sizes[i], &to);
 		}
@@ -229,6 +242,9 @@ static void bursts(bool together)
 			t_eq(packets, n);
 		else if (turn % 3 < 2)
 			t_le(packets, 20);
+		copied = port_stats(&p).counters.tx_copied - copied;
+		if (turn % 3 == 1)
+			t_eq(copied, by_reference() ? 0 : bytes);
 		for (uint32_t i = 0; i < n && !t_failures; i++) {
 			fill(out, sizes[i], i);
 			t_true(!silent(peer, 2000));

@@ -215,6 +215,7 @@ def packets_arrived():
         return sum(int(line.split()[2]) for line in f if line.strip().startswith("tap"))
 
 
+# [short]
 def test_counters():
     """tc and the interface count the packets that went to the driver together, and they arrive."""
     guest = t.guest()

@@ -229,6 +229,11 @@ def guest():
     return Guest()
 
 
+def kernel():
+    """The guest's, as (7, 3)."""
+    return tuple(int(n) for n in re.match(r"(\d+)\.(\d+)", Guest().run("uname", "-r")).groups())
+
+
 # ---- the server in the guest (tests/kernel/server.c) ----
 
 class Server:
@@ -286,6 +291,14 @@ class Server:
                 self.kill(3)
         elif self.process.status is None:
             self.quit()
+
+
+def zero_copy(server):
+    """Whether the NICs, those of the lab, are in zero-copy mode. On 7.3 all must be; the driver of 6.12 and 6.1 has none."""
+    c = server.counters()
+    if kernel() >= (7, 3):
+        eq((c["nic_zero_copy"], c["nics"] > 0), (c["nics"], True), "NICs in zero-copy mode, and whether there are any")
+    return c["nic_zero_copy"] > 0
 
 
 def nonzero(counters):
