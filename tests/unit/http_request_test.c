@@ -48,6 +48,12 @@ static void get__forms_of_target(void **state)
 	ask("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 200, HTTP_OPEN);
 	ask("GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", 200, HTTP_OPEN);
 	ask("GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n", 404, HTTP_OPEN);
+	ask("GET http://a?x=/b HTTP/1.1\r\nHost: a\r\n\r\n", 200, HTTP_OPEN);
+	ask("GET http://a:80?/b HTTP/1.1\r\nHost: a\r\n\r\n", 200, HTTP_OPEN);
+	ask("GET http://a/x?/ HTTP/1.1\r\nHost: a\r\n\r\n", 404, HTTP_OPEN);
+	ask("DELETE http://a?x=/b HTTP/1.1\r\nHost: a\r\n\r\n", 405, HTTP_OPEN);
+	assert_int_equal(ask("POST http://a?/echo HTTP/1.1\r\nHost: a\r\n"
+			     "Content-Length: 2\r\n\r\nab", 200, HTTP_OPEN).body_len, 64);
 	ask("GET // HTTP/1.1\r\nHost: a\r\n\r\n", 404, HTTP_OPEN);
 	ask("GET /x HTTP/1.1\r\nHost: a\r\n\r\n", 404, HTTP_OPEN);
 }
