@@ -15,47 +15,54 @@
 #include "http.h"
 #include "store.h"
 
-/* The target from its path on, in *@len bytes: an absolute one has a host before it. */
-static const char *path_of(const struct http_conn *c, size_t *len)
+/*
+ * An absolute target becomes what it is without its host. That ends where a path begins, or, if
+ * there is none, the query, which is the root's then.
+ */
+static void drop_host(struct http_conn *c)
 {
-	const char *at = c->target, *end = c->target + c->target_len;
+	const char *at = c->target, *end = at + c->target_len;
 
-	if (end - at > 7 && !strncasecmp(at, "http://", 7)) {
-		at = memchr(at + 7, '/', end - at - 7);
-		if (!at) {	/* an authority alone means the root */
-			*len = 1;
-			return "/";
-		}
+	if (c->target_len <= 7 || strncasecmp(at, "http://", 7))
+		return;
+	for (at += 7; at < end && *at != '/' && *at != '?' && *at != '#'; at++)
+		;
+	c->target_len = end - at;
+	if (at < end && *at == '/') {
+		c->target = at;
+		return;
 	}
-	*len = end - at;
-	return at;
+	if (at < end && *at == '#')
+		c->target_len = 0;
+	memmove(c->target_copy + 1, at, c->target_len++);
+	*c->target_copy = '/';
+	c->target = c->target_copy;
 }
 
-/* Is the path of the target, without query and in whatever form, equal to @path? */
+/* Is the path of the target, without query, equal to @path? */
 static bool path_is(const struct http_conn *c, const char *path)
 {
-	size_t have, len = strlen(path);
-	const char *at = path_of(c, &have);
+	size_t have = c->target_len, len = strlen(path);
 
-	return have >= len && !memcmp(at, path, len) && (have == len || at[len] == '?');
+	return have >= len && !memcmp(c->target, path, len) &&
+	       (have == len || c->target[len] == '?');
 }
 
 /* What the store answers. As kv_begin(). */
 static int begin_stored(struct http_conn *c)
 {
-	size_t len;
-	const char *path = path_of(c, &len);
-
-	return len && *path == '/' ? kv_begin(c, path, len) : -1;
+	return c->target_len && *c->target == '/' ? kv_begin(c, c->target, c->target_len) : -1;
 }
 
 int app_begin(struct http_conn *c)
 {
 	struct app_conn *app = &c->app;
 	uint8_t method = c->parser.method;
-	bool root = c->target_len == 1 && *c->target == '/';
+	bool root;
 	int status;
 
+	drop_host(c);
+	root = c->target_len == 1 && *c->target == '/';
 	if (c->http->store && !(root && method == HTTP_GET) &&
 	    !(method == HTTP_POST && path_is(c, "/echo"))) {
 		status = begin_stored(c);

@@ -592,12 +592,12 @@ static void accepted(struct loop *l, const struct io_uring_cqe *cqe)
 
 	if (!(cqe->flags & IORING_CQE_F_MORE)) {
 		l->accepting = false;
-		if (cqe->res >= 0)
+		if (cqe->res >= 0 && !l->stop)
 			arm_accept(l);
 	}
 	if (cqe->res < 0)
 		return;
-	if (worker_admit(l->w)) {
+	if (!l->stop && worker_admit(l->w)) {
 		c = aligned_alloc(64, (sizeof(*c) + 63) & ~63ul);
 		if (!c) {
 			l->w->http.stats.refused++;
@@ -630,7 +630,7 @@ static void tick(struct loop *l)
 	struct conn *conn;
 
 	worker_tick(l->w);
-	if (!l->accepting)
+	if (!l->accepting && !l->stop)
 		arm_accept(l);
 	while ((conn = conns_expired(&l->set)))
 		client_close(l, client_of(conn));
@@ -809,12 +809,15 @@ static void loop_close(struct loop *l)
 {
 	struct conn *conn;
 
+	l->stop = true;			/* who is accepted from here on is closed at once */
 	if (l->ring.ring_fd >= 0) {
+		if (l->accepting)
+			cancel(l, K_ACCEPT);
 		while ((conn = conns_any(&l->set)))
 			client_close(l, client_of(conn));
 		run_all(l);
 		/* Buffers are the kernel's until the last request has completed. */
-		while (l->clients && !submit_wait(l))
+		while ((l->clients || l->accepting) && !submit_wait(l))
 			reap(l, sent_all(l));
 		io_uring_queue_exit(&l->ring);
 	}

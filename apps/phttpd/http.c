@@ -236,6 +236,7 @@ static bool is_host(const char *name, size_t len)
 static void name_done(struct http_conn *c)
 {
 	c->in_name = false;
+	c->value_seen = 0;
 	c->value_len = 0;
 	c->header = HTTP_H_OTHER;
 	if (is_host(c->name, c->name_len)) {
@@ -249,6 +250,21 @@ static void name_done(struct http_conn *c)
 		if (c->encodings < UINT8_MAX)
 			c->encodings++;
 	}
+}
+
+/* A part of a value that matters. Blanks are of it only if something else follows. */
+static void gather_value(struct http_conn *c, const char *at, size_t len)
+{
+	size_t total = c->value_seen + len, text = len;
+
+	gather(c->value_copy, sizeof(c->value_copy), c->value_seen, at, len);
+	while (text && (at[text - 1] == ' ' || at[text - 1] == '\t'))
+		text--;
+	if (text) {
+		text += c->value_seen;
+		c->value_len = text < UINT8_MAX ? text : UINT8_MAX;
+	}
+	c->value_seen = total < UINT8_MAX ? total : UINT8_MAX;
 }
 
 /* The line is complete: what does it say? */
@@ -338,12 +354,8 @@ static int on_header_value(llhttp_t *parser, const char *at, size_t len)
 		return 0;
 	if (c->in_name)
 		name_done(c);
-	if (c->header > HTTP_H_HOST) {
-		size_t total = c->value_len + len;
-
-		gather(c->value_copy, sizeof(c->value_copy), c->value_len, at, len);
-		c->value_len = total < UINT8_MAX ? total : UINT8_MAX;
-	}
+	if (c->header > HTTP_H_HOST)
+		gather_value(c, at, len);
 	return check_head(c, at + len);
 }
 
@@ -390,6 +402,8 @@ static int on_headers_complete(llhttp_t *parser)
 		c->status = status;
 		return HPE_USER;
 	}
+	if (c->encodings)	/* it is "chunked", which the parser misses if a tab follows */
+		parser->flags |= F_CHUNKED;
 	if (!c->status)
 		c->status = app_begin(c);
 	if (c->expect && parser->http_minor && body_follows(parser)) {

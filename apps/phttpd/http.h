@@ -129,7 +129,8 @@ struct http_conn {
 	uint8_t hosts;		/* Host lines seen */
 	uint8_t encodings;	/* Transfer-Encoding lines seen */
 	bool expect;		/* Expect: 100-continue */
-	uint8_t value_len;	/* bytes of the value so far, saturating */
+	uint8_t value_seen;	/* bytes of the value so far, saturating */
+	uint8_t value_len;	/* of these, up to the last that is no blank */
 	uint32_t name_len;	/* bytes of the name so far */
 	const char *name;	/* in the piece, or its first bytes in @name_copy if it was cut */
 	char name_copy[20];

@@ -6,6 +6,7 @@ Starts PHTTPD on a loopback port, talks to it, stops it and looks at its last li
 exit status 0 passed, 1 failed, 77 the back end is not available.
 """
 import argparse
+import collections
 import os
 import random
 import re
@@ -264,6 +265,40 @@ def stalled_and_half_closed():
         for _ in range(50):
             assert len(a.next()[2]) == 300 << 10
         assert a.end()
+
+
+def stops_while_clients_come():
+    """SIGTERM ends it in time, with connections open and new ones coming without end."""
+    def come(server, gone):
+        latest = collections.deque(maxlen=100)
+        while not gone.is_set():
+            try:
+                latest.append(socket.create_connection(("127.0.0.1", server.port), 1))
+            except OSError:         # it has stopped
+                gone.wait(0.01)
+
+    for _ in range(2):
+        gone = threading.Event()
+        with Server() as server:
+            clients = [server.connect() for _ in range(200)]
+            for s in clients:
+                s.sendall(GET)
+                assert Answers(s).next()[0] == 200
+            streams = [threading.Thread(target=come, args=[server, gone]) for _ in range(2)]
+            for stream in streams:
+                stream.start()
+            time.sleep(0.2)
+            server.process.send_signal(signal.SIGTERM)
+            try:
+                server.process.wait(5 * SLOWER)
+            finally:
+                gone.set()
+                for stream in streams:
+                    stream.join()
+            for s in clients:
+                assert Answers(s).end()
+                s.close()
+        assert server.counters["requests"] == 200
 
 
 def limit_of_connections():
@@ -728,7 +763,7 @@ def bad_command_lines():
 
 
 TESTS = [request_answer_and_pipeline, single_bytes, errors, large_bodies, large_replies,
-         slow_readers, ends_of_connections, stalled_and_half_closed, limit_of_connections,
+         slow_readers, ends_of_connections, stalled_and_half_closed, stops_while_clients_come, limit_of_connections,
          idle_timeout, expect_continue, held_buffers, mixture, store_values, store_killed,
          store_replaced_while_read, store_full, store_log, store_mixture, store_refused,
          bad_command_lines]

@@ -170,6 +170,37 @@ static void store__statuses(void **state)
 	ask(REQUEST("GET", "/k") "\r\n", 404, HTTP_OPEN);
 }
 
+/* A host alone, with a query or not, is the root: a slash in the query begins no key. */
+static void store__target_without_path(void **state)
+{
+	static const char *const rest[] = { "", "?", "?/b", "?x=/b", "?x=/b#/b", "#/b", "#?/b" };
+	char request[100];
+	struct answer a;
+
+	(void)state;
+	use_store(STORE_BTREE);
+	ask(REQUEST("PUT", "http://a/b") BODY2, 201, HTTP_OPEN);
+	for (size_t i = 0; i < N(rest); i++) {
+		for (size_t cut = 0; cut < 2; cut++) {
+			conn_end();
+			conn_begin();
+			sprintf(request, REQUEST("DELETE", "http://a%s") "\r\n", rest[i]);
+			for (const char *at = request; cut && *at; at++)
+				feed(at, 1);
+			if (!cut)
+				feed_text(request);
+			assert_int_equal(first_answer().status, *rest[i] == '#' ? 400 : 405);
+			a = ask(REQUEST("GET", "/b") "\r\n", 200, HTTP_OPEN);
+			assert_int_equal(a.body_len, 2);
+		}
+	}
+	a = ask(REQUEST("GET", "http://a?prefix=b") "\r\n", 200, HTTP_OPEN);
+	assert_int_equal(a.body_len, 2);
+	assert_memory_equal(a.body, "b\n", 2);
+	a = ask(REQUEST("GET", "http://a?x=/b") "\r\n", 200, HTTP_OPEN);
+	assert_int_equal(a.body_len, 64);
+}
+
 static void store__log_alone(void **state)
 {
 	struct store_stats s;
@@ -331,6 +362,7 @@ int main(void)
 		TEST(echo__limits),
 		TEST(echo__lost),
 		TEST(store__statuses),
+		TEST(store__target_without_path),
 		TEST(store__log_alone),
 		TEST(store__one_commit_per_batch),
 		TEST(store__full),

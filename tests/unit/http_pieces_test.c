@@ -62,6 +62,9 @@ static const char *const scripts[] = {
 	"POST /echo HTTP/1.1\r\nhOST: a\r\nTRANSFER-encoding: chunked\r\n\r\n"
 	"3;x=y\r\nabc\r\n10\r\n0123456789abcdef\r\n0\r\nT: u\r\n\r\n" GET,
 	EXPECT "abc" GET,
+	"POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\t \r\n"
+	"Transfer-Encoding: chunked \t\r\n\r\n1\r\na\r\n0\r\n\r\n" GET,
+	"GET / HTTP/1.1\r\nHost: a\r\nExpect: 100- continue \r\n\r\n" GET,
 	"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"
 	"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" GET,
 	"GET / HTTP/1.1\r\nHost: a\r\nUser-Agent: x\r\nAccept: */*\r\n\r\nGET / HTTP/1.1\r\n\r\n",

@@ -48,6 +48,12 @@ static void get__forms_of_target(void **state)
 	ask("GET http://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 200, HTTP_OPEN);
 	ask("GET http://a HTTP/1.1\r\nHost: a\r\n\r\n", 200, HTTP_OPEN);
 	ask("GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n", 404, HTTP_OPEN);
+	ask("GET http://a?x=/b HTTP/1.1\r\nHost: a\r\n\r\n", 200, HTTP_OPEN);
+	ask("GET http://a:80?/b HTTP/1.1\r\nHost: a\r\n\r\n", 200, HTTP_OPEN);
+	ask("GET http://a/x?/ HTTP/1.1\r\nHost: a\r\n\r\n", 404, HTTP_OPEN);
+	ask("DELETE http://a?x=/b HTTP/1.1\r\nHost: a\r\n\r\n", 405, HTTP_OPEN);
+	assert_int_equal(ask("POST http://a?/echo HTTP/1.1\r\nHost: a\r\n"
+			     "Content-Length: 2\r\n\r\nab", 200, HTTP_OPEN).body_len, 64);
 	ask("GET // HTTP/1.1\r\nHost: a\r\n\r\n", 404, HTTP_OPEN);
 	ask("GET /x HTTP/1.1\r\nHost: a\r\n\r\n", 404, HTTP_OPEN);
 }
@@ -210,6 +216,10 @@ static void error__each_status(void **state)
 				    "99999999999999999999999\r\n\r\n" },
 		{ 400, HTTP_LINGER, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
 				    "Transfer-Encoding: chunked\r\n\r\n" },
+		{ 400, HTTP_LINGER, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n"
+				    "Transfer-Encoding: chunked\t\r\n\r\n" },
+		{ 400, HTTP_LINGER, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\t\r\n"
+				    "Content-Length: 5\r\n\r\n" },
 		{ 400, HTTP_LINGER, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
 				    "Transfer-Encoding: chunked\r\n\r\n" },
 		{ 400, HTTP_LINGER, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n" },
@@ -265,6 +275,66 @@ static void header__empty_values(void **state)
 	ask("GET / HTTP/1.1\r\nHost:\r\nX:\r\n\r\n", 200, HTTP_OPEN);
 	ask("GET / HTTP/1.1\r\nHost: a\r\nExpect:\r\n\r\n", 417, HTTP_OPEN);
 	ask("GET / HTTP/1.1\r\nHos:\r\nt: a\r\n\r\n", 400, HTTP_LINGER);
+}
+
+/* Blanks around a value are not part of it, however many, wherever it is cut; those within are. */
+static void header__blanks(void **state)
+{
+	static const struct {
+		int status;
+		const char *line;
+		int blanks;
+		const char *rest;
+	} cases[] = {
+		{ 200, "Transfer-Encoding: chunked", 1, "" },
+		{ 200, "Transfer-Encoding:  \t chunked", 13, "" },	/* 20: what is kept of it */
+		{ 200, "Transfer-Encoding:chunked", 14, "" },
+		{ 200, "Transfer-Encoding: chunked", 248, "" },	/* 255: what is counted */
+		{ 200, "Transfer-Encoding: chunked", 249, "" },
+		{ 200, "Transfer-Encoding: chunked", 8000, "" },
+		{ 501, "Transfer-Encoding: chunked", 1, "x" },
+		{ 501, "Transfer-Encoding: chunked", 13, "x" },
+		{ 501, "Transfer-Encoding: chunked", 248, "x" },
+		{ 501, "Transfer-Encoding: chunked", 249, "x " },
+		{ 501, "Transfer-Encoding: chunked", 8000, "x" },
+		{ 501, "Transfer-Encoding: ", 20, "" },
+		{ 501, "Transfer-Encoding: chun", 1, "ked" },
+		{ 200, "Expect: 100-continue", 1, "" },
+		{ 200, "Expect: 100-continue", 8, "" },
+		{ 200, "Expect: 100-continue", 9, "" },
+		{ 200, "Expect:\t100-continue", 8000, "" },
+		{ 417, "Expect: 100-continue", 1, "x" },
+		{ 417, "Expect: 100-continue", 8000, "x\t" },
+		{ 417, "Expect: 100-", 1, "continue" },
+		{ 417, "Expect: ", 20, "" },
+	};
+	static const size_t steps[] = { 1, 2, 7, 1 << 20 };
+	char *text = malloc(HTTP_HEAD_MAX + 200), *to;
+
+	(void)state;
+	for (size_t i = 0; i < N(cases); i++) {
+		size_t len;
+
+		to = stpcpy(text, "GET / HTTP/1.1\r\nHost: a\r\n");
+		to = stpcpy(to, cases[i].line);
+		for (int b = 0; b < cases[i].blanks; b++)
+			*to++ = b & 1 ? '\t' : ' ';
+		to = stpcpy(to, cases[i].rest);
+		to = stpcpy(to, "\r\nX: y\r\n\r\n");
+		if (*cases[i].line == 'T' && cases[i].status == 200)
+			to = stpcpy(to, "1\r\na\r\n0\r\n\r\n");
+		len = to - text;
+		for (size_t s = 0; s < N(steps); s++) {
+			conn_end();
+			conn_begin();
+			for (size_t at = 0; at < len; at += steps[s])
+				feed(text + at, len - at < steps[s] ? len - at : steps[s]);
+			assert_int_equal(first_answer().status, cases[i].status);
+			no_more_answers();
+			assert_int_equal(m.c.end, cases[i].status == 501 ? HTTP_LINGER : HTTP_OPEN);
+		}
+	}
+	free(text);
 }
 
 /*
@@ -426,6 +496,7 @@ int main(void)
 		TEST(persist__end_of_input),
 		TEST(error__each_status),
 		TEST(header__empty_values),
+		TEST(header__blanks),
 		TEST(limit__target),
 		TEST(limit__head),
 		TEST(limit__body),
