@@ -74,11 +74,19 @@ static void reset(int fd)
 }
 
 /*
- * Descriptors are closed by the round after the one that was done with them: slots that name
- * them have been dealt with, and no number means another connection meanwhile.
+ * Descriptors are closed by the round after the one that was done with them.  What the RX ring
+ * still has of them is emptied: the number may be another connection's when we come to it.
  */
 static void close_all(void)
 {
+	for (uint32_t i = rx->head; nclosing && i != rx->tail; i = nm_ring_next(rx, i)) {
+		struct netmap_slot *in = &rx->slot[i];
+
+		if (side[in->fd].up && !side[in->fd].peer) {
+			in->flags = 0;
+			in->len = in->offset;
+		}
+	}
 	while (nclosing) {
 		int fd = closing[--nclosing];
 		uint32_t buf;
