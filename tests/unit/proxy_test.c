@@ -125,6 +125,13 @@ static int sent_to(int fd, uint32_t i)
 	return n;
 }
 
+/* Puts @n free buffers on the list. */
+static void spare_buffers(uint32_t n)
+{
+	while (n--)
+		paste_buf_push(&nif.nifp, rx, spares++);
+}
+
 /* What a round has left in the ring of a connection that is over goes to nobody, whoever has its number next. */
 static void numbers(void **state)
 {
@@ -150,7 +157,7 @@ static void numbers(void **state)
 	assert_int_equal(nclosing, 2);
 	sync_tx();
 	before = tx->head;
-	nif.nifp.ni_bufs_head = spares;	/* one, for what waits until the server has accepted */
+	spare_buffers(1);	/* for what waits until the server has accepted */
 	assert_true(one_round());
 	assert_int_equal(side[client].peer, gone);	/* the same number, another connection */
 	assert_int_equal(sent_to(client, before), 0);
@@ -160,11 +167,68 @@ static void numbers(void **state)
 	assert_int_equal(nclosing, 0);
 }
 
+static int spare_count(void)
+{
+	int n = 0;
+
+	for (uint32_t buf = nif.nifp.ni_bufs_head; buf; n++)
+		buf = *(uint32_t *)(void *)NETMAP_BUF(rx, buf);
+	return n;
+}
+
+/* When no spare is left, who has most waiting is reset, and nobody else; nothing stays in the ring. */
+static void no_spares(void **state)
+{
+	enum { SLOW = 8, LONGEST = 3, TURNS = 4 };
+	int slow[SLOW], quick = established();
+	uint32_t before;
+
+	(void)state;
+	spare_buffers((TURNS - 1) * (SLOW + 2));
+	for (int i = 0; i < SLOW; i++) {
+		slow[i] = established();
+		arrives(slow[i], NS_PST_EVENT, EAGAIN, "");	/* it does not read */
+	}
+	for (int turn = 1; turn <= TURNS; turn++) {
+		for (int i = 0; i < SLOW; i++)
+			for (int j = 0; j < (i == LONGEST ? 3 : 1); j++)
+				arrives(side[slow[i]].peer, 0, 0, "to it");
+		arrives(quick, 0, 0, "question");
+		before = tx->head;
+		assert_true(one_round());
+		assert_int_equal(sent_to(side[quick].peer, before), 1);
+		sync_tx();
+		for (int i = 0; i < SLOW; i++)
+			assert_int_equal(!side[slow[i]].peer, turn == TURNS && i == LONGEST);
+	}
+	/* It had three of each turn, and of what it gave back each of the others has one. */
+	assert_int_equal(spare_count(), (TURNS - 1) * 3 - (SLOW - 1));
+	assert_int_equal(nclosing, 2);
+	assert_true(one_round());
+	assert_int_equal(nclosing, 0);
+}
+
+/* The same when nobody has anything waiting: then it is the connection that wants a buffer. */
+static void no_spares_at_all(void **state)
+{
+	int slow = established(), quick = established();
+	uint32_t before;
+
+	(void)state;
+	arrives(slow, NS_PST_EVENT, EAGAIN, "");
+	arrives(side[slow].peer, 0, 0, "to it");
+	arrives(quick, 0, 0, "question");
+	before = tx->head;
+	assert_true(one_round());
+	assert_int_equal(side[slow].peer, 0);
+	assert_int_equal(sent_to(side[quick].peer, before), 1);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(numbers),
+		T(numbers), T(no_spares), T(no_spares_at_all),
 	};
 
 	return cmocka_run_group_tests_name("proxy", tests, NULL, NULL);
