@@ -6,6 +6,7 @@
 #include <cmocka.h>
 #include <sys/mman.h>
 
+int proxy_main(int argc, char **argv);
 #define main proxy_main
 #include "../../apps/proxy/proxy.c"
 #undef main
@@ -15,9 +16,7 @@
 #define BUF_SIZE 2048
 #define HEAD	(64 << 10)	/* of a ring, before the buffers */
 
-static struct { struct netmap_if nifp; ssize_t ofs[2]; } nif;
 static struct nmport_d desc;
-static struct netmap_ring *rings[2];
 static char *memory;
 static uint32_t spares;		/* buffers from here on are in no slot */
 static int listener;
@@ -43,16 +42,15 @@ static int setup(void **state)
 	memory = mmap(NULL, 2 * HEAD + BUFS * BUF_SIZE, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	note = calloc(BUFS, sizeof(*note));
+	desc.nifp = calloc(1, sizeof(*desc.nifp));
 	connecting = epoll_create1(EPOLL_CLOEXEC);
 	listener = socket(AF_INET, SOCK_STREAM, 0);
-	if (memory == MAP_FAILED || !note || connecting < 0 || listener < 0)
+	if (memory == MAP_FAILED || !note || !desc.nifp || connecting < 0 || listener < 0)
 		return -1;
-	rx = rings[0] = make_ring(0);
-	tx = rings[1] = make_ring(1);
+	rx = make_ring(0);
+	tx = make_ring(1);
 	tx->tail = SLOTS - 1;
 	spares = 2 + 2 * SLOTS;
-	nif.nifp.ni_bufs_head = 0;
-	desc.nifp = &nif.nifp;
 	port = &desc;
 	server = (struct sockaddr_in){ .sin_family = AF_INET };
 	server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -72,6 +70,7 @@ static int teardown(void **state)
 	close(connecting);
 	close(listener);
 	free(note);
+	free(desc.nifp);
 	return munmap(memory, 2 * HEAD + BUFS * BUF_SIZE);
 }
 
@@ -129,7 +128,7 @@ static int sent_to(int fd, uint32_t i)
 static void spare_buffers(uint32_t n)
 {
 	while (n--)
-		paste_buf_push(&nif.nifp, rx, spares++);
+		paste_buf_push(desc.nifp, rx, spares++);
 }
 
 /* What a round has left in the ring of a connection that is over goes to nobody, whoever has its number next. */
@@ -171,7 +170,7 @@ static int spare_count(void)
 {
 	int n = 0;
 
-	for (uint32_t buf = nif.nifp.ni_bufs_head; buf; n++)
+	for (uint32_t buf = desc.nifp->ni_bufs_head; buf; n++)
 		buf = *(uint32_t *)(void *)NETMAP_BUF(rx, buf);
 	return n;
 }
