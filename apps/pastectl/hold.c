@@ -113,6 +113,18 @@ static void name_interface(const struct held *h, int i, char name[NETMAP_REQ_IFN
 		 h->interfaces[i]);
 }
 
+/* The first @n, which we have attached.  An interface that has gone is detached already. */
+static void detach(const struct held *h, int fd, int n)
+{
+	char name[NETMAP_REQ_IFNAMSIZ];
+
+	while (n--) {
+		name_interface(h, n, name);
+		paste_detach(fd, name);
+	}
+}
+
+/* All or none. */
 static int attach_all(const struct held *h, int fd)
 {
 	char name[NETMAP_REQ_IFNAMSIZ];
@@ -124,22 +136,11 @@ static int attach_all(const struct held *h, int fd)
 		if (err) {
 			fprintf(stderr, "pastectl: %s: %s\n", name,
 				paste_strerror(NETMAP_REQ_PST_ATTACH, err));
+			detach(h, fd, i);
 			return err;
 		}
 	}
 	return 0;
-}
-
-/* An interface that has gone is detached already. */
-static void detach_all(const struct held *h, int fd)
-{
-	char name[NETMAP_REQ_IFNAMSIZ];
-	int i;
-
-	for (i = 0; i < h->n; i++) {
-		name_interface(h, i, name);
-		paste_detach(fd, name);
-	}
 }
 
 int hold_command(int argc, char **argv)
@@ -163,7 +164,7 @@ int hold_command(int argc, char **argv)
 	if (!err) {
 		tell_ready();
 		sigwait(&ends, &signal);
-		detach_all(&h, d->fd);
+		detach(&h, d->fd, h.n);
 	}
 	nmport_close(d);
 	return err ? 1 : 0;

@@ -23,6 +23,7 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -106,10 +107,7 @@ static void answer_all(void)
 static void on_event(const struct netmap_slot *s)
 {
 	if (paste_rx_accepted(rx, s)) {
-		if (s->fd < FDS)
-			durable[s->fd] = 0;
-		else
-			close(s->fd);
+		durable[s->fd] = 0;
 	} else if (!s->err) {	/* the client will send no more */
 		answer_all();
 		paste_tx_close(tx, s->fd);
@@ -156,8 +154,10 @@ static void open_port(const char *interface)
 static void listen_on(uint16_t tcp_port)
 {
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(tcp_port) };
+	struct rlimit files = { FDS, FDS };
 	int e, one = 1, s = socket(AF_INET, SOCK_STREAM, 0);
 
+	setrlimit(RLIMIT_NOFILE, &files);	/* as many as may be; what is more waits */
 	if (s < 0 || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
 	    bind(s, (struct sockaddr *)&any, sizeof(any)) || listen(s, 128))
 		err(1, "TCP port %u", tcp_port);

@@ -15,7 +15,8 @@
  *						(NS_PST_PAUSE) until the queue is empty
  *
  * So a slow reader on either side closes the window of the other side's peer, and nobody
- * else's.  The end of a stream is passed on behind its data, a reset as a reset.
+ * else's.  When so many read slowly that no spare is left, the longest queue is given up, and
+ * its connection reset.  The end of a stream is passed on behind its data, a reset as a reset.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -47,6 +48,7 @@ static struct side {
 	bool ending;		/* to be shut down behind its queue */
 	bool done;		/* that has been done */
 	uint32_t first, last;	/* its queue: buffers that wait to be sent to it; 0: empty */
+	int waiting;		/* how many */
 	int next;		/* on a list, 0: the last one */
 	bool running;		/* on the run list */
 } side[FDS];
@@ -64,29 +66,49 @@ static int connecting;		/* epoll set of those that are not up yet */
 static int run;			/* list: sides with something to do and no TX slots for it */
 static int closing[FDS], nclosing;
 
+/* The first buffer of a queue. */
+static uint32_t take(struct side *s)
+{
+	uint32_t buf = s->first;
+
+	s->first = note[buf].next;
+	s->waiting--;
+	return buf;
+}
+
+/* Nothing more is done with it. */
+static void leave(int fd)
+{
+	while (side[fd].first)
+		paste_buf_push(port->nifp, rx, take(&side[fd]));
+	side[fd].peer = 0;
+	closing[nclosing++] = fd;
+}
+
 /* With RST, if the other side came to such an end, or because there is no other side. */
 static void reset(int fd)
 {
 	struct linger now = { .l_onoff = 1 };
 
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
-	closing[nclosing++] = fd;
+	leave(fd);
 }
 
 /*
- * Descriptors are closed by the round after the one that was done with them: slots that name
- * them have been dealt with, and no number means another connection meanwhile.
+ * Descriptors are closed by the round after the one that was done with them.  What the RX ring
+ * still has of them is emptied: the number may be another connection's when we come to it.
  */
 static void close_all(void)
 {
+	for (uint32_t i = rx->head; nclosing && i != rx->tail; i = nm_ring_next(rx, i)) {
+		struct netmap_slot *in = &rx->slot[i];
+
+		if (side[in->fd].up && !side[in->fd].peer)
+			in->flags = in->len = in->offset = 0;
+	}
 	while (nclosing) {
 		int fd = closing[--nclosing];
-		uint32_t buf;
 
-		while ((buf = side[fd].first)) {
-			side[fd].first = note[buf].next;
-			paste_buf_push(port->nifp, rx, buf);
-		}
 		side[fd] = (struct side){ .running = side[fd].running, .next = side[fd].next };
 		close(fd);
 	}
@@ -97,11 +119,8 @@ static void abandon(int fd)
 {
 	if (!side[fd].peer)
 		return;
-	if (side[fd].peer > 0) {
-		side[side[fd].peer].peer = 0;
+	if (side[fd].peer > 0)
 		reset(side[fd].peer);
-	}
-	side[fd].peer = 0;
 	reset(fd);
 }
 
@@ -110,8 +129,7 @@ static void finish(int fd)
 {
 	if (side[fd].peer > 0)
 		side[side[fd].peer].peer = -1;
-	side[fd].peer = 0;
-	closing[nclosing++] = fd;
+	leave(fd);
 }
 
 static void pause_input(int fd, bool pause)
@@ -138,9 +156,8 @@ static void send_queue(int fd)
 	if (!s->up || s->congested)
 		return;		/* there will be an event */
 	while (s->first && nm_ring_space(tx) > ROOM) {
-		uint32_t buf = s->first;
+		uint32_t buf = take(s);
 
-		s->first = note[buf].next;
 		paste_tx_swap(tx, fd, &buf, note[buf].offset, note[buf].len);
 		paste_buf_push(port->nifp, rx, buf);
 	}
@@ -234,24 +251,35 @@ static void on_event(int fd, const struct netmap_slot *in)
 	}
 }
 
-/* What came from @fd goes to its peer, at once or by its queue.  False: it cannot now. */
-static bool on_data(int fd, struct netmap_slot *in)
+/* There are more slow readers than buffers for them: who has most of these gives them back. */
+static void give_up_longest(int fd)
+{
+	for (int i = 0; i < FDS; i++)
+		if (side[i].waiting > side[fd].waiting)
+			fd = i;
+	abandon(fd);
+}
+
+/* What came from @fd goes to its peer, at once or by its queue. */
+static void on_data(int fd, struct netmap_slot *in)
 {
 	int peer = side[fd].peer;
 	struct side *to = &side[peer > 0 ? peer : 0];
 	uint32_t buf = in->buf_idx, spare;
 
 	if (peer < 0)
-		return true;		/* nobody reads it any more */
+		return;			/* nobody reads it any more */
 	if (to->up && !to->congested && !to->first) {
 		paste_tx_swap(tx, peer, &buf, in->offset, (uint16_t)(in->len - in->offset));
 		paste_rx_keep(in, buf);
-		return true;
+		return;
 	}
 	pause_input(fd, true);
+	if (!port->nifp->ni_bufs_head)
+		give_up_longest(peer);
+	if (!side[fd].peer)
+		return;
 	spare = paste_buf_pop(port->nifp, rx);
-	if (!spare)
-		return false;
 	note[buf] = (struct note){ in->offset, (uint16_t)(in->len - in->offset), 0 };
 	paste_rx_keep(in, spare);
 	if (to->first)
@@ -259,7 +287,7 @@ static bool on_data(int fd, struct netmap_slot *in)
 	else
 		to->first = buf;
 	to->last = buf;
-	return true;
+	to->waiting++;
 }
 
 /* Of the slots behind one that has to stay: tells of congestion, which is what it waits for. */
@@ -276,7 +304,7 @@ static void look_ahead(uint32_t i)
 	}
 }
 
-/* Returns false if it had to stop early. */
+/* Returns false if it had to stop early, for want of TX slots. */
 static bool receive_all(void)
 {
 	struct netmap_slot *in;
@@ -288,8 +316,8 @@ static bool receive_all(void)
 			on_client(fd);
 		else if (side[fd].peer && paste_rx_is_event(in))
 			on_event(fd, in);
-		else if (side[fd].peer && in->len > in->offset && !on_data(fd, in))
-			break;
+		else if (side[fd].peer && in->len > in->offset)
+			on_data(fd, in);
 		paste_rx_release(rx);
 	}
 	look_ahead(rx->head);
@@ -353,6 +381,7 @@ int main(int argc, char **argv)
 		on_connected();
 		all = receive_all();
 		p[0].events = POLLIN | (all && !run ? 0 : POLLOUT);
+		tx->cur = tx->tail;	/* woken by more than there are now, if at all */
 	}
 	err(1, "poll");
 }

@@ -98,4 +98,50 @@ def test_device_dax():
     t.true(re.search(r"^log +\d+ messages, \d+ pieces, %d bytes$" % len(log), said, re.M), "region check: " + said)
 
 
+# plog itself, told that so many numbers are taken already; what it is allowed is far more than it has room for.
+CROWDED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_NOFILE, (8192, 8192))
+null = os.open("/dev/null", os.O_RDONLY)
+for fd in range(3, int(sys.argv[1])):
+    os.dup2(null, fd)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+def answered(sock, seconds=2):
+    """Whether plog has said that five bytes are durable; it has not closed the connection."""
+    sock.settimeout(seconds * t.SLOWER)
+    try:
+        t.eq(sock.recv(100), b"5\n", "answer")
+        return True
+    except TimeoutError:
+        return False
+
+
+def test_descriptors():
+    """Connections whose descriptors would have numbers for which plog has no room wait, and are served when others have ended."""
+    free, clients = 8, 12   # the device, the region and the listener are among the first
+    t.guest().sh("apps/pastectl/pastectl region create /tmp/region --size 64M")
+    process = t.guest().start("python3", "-c", CROWDED, 4096 - free, PLOG, "/tmp/region")
+    socks = []
+    try:
+        t.eq(process.readline().strip(), "plog: serving", "first line")
+        for _ in range(clients):
+            socks.append(t.connect())
+            socks[-1].sendall(b"12345")
+        waiting, served = list(socks), []
+        while waiting:
+            for s in served:
+                s.close()
+            served = [s for s in waiting if answered(s)]
+            t.true(1 <= len(served) < free, "%d connections are served at once with %d numbers" % (len(served), free))
+            waiting = [s for s in waiting if s not in served]
+    finally:
+        for s in socks:
+            s.close()
+        process.kill()
+    t.eq(dump("/tmp/region"), b"12345" * clients, "the log")
+
+
 t.main()

@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import time
 
 import t
 
@@ -9,9 +10,9 @@ PASTECTL = "apps/pastectl/pastectl"
 
 
 @contextlib.contextmanager
-def echo(*arguments):
+def echo(*arguments, descriptors=1024):
     """The server, which listens; it must be there in the end, and then ends with its port."""
-    process = t.guest().start("apps/echo/echo", *arguments)
+    process = t.guest().start("prlimit", "--nofile=%d" % descriptors, "apps/echo/echo", *arguments)
     try:
         t.wait_for(lambda: t.guest().status("sh", "-c", "ss -Hltn sport = :7 | grep -q .")[0] == 0, "it listens")
         yield
@@ -21,7 +22,7 @@ def echo(*arguments):
 
 
 def port():
-    """Sockets and interfaces of its port."""
+    """Sockets, the listener among them, and interfaces of its port."""
     found = re.search(r"^stack:0 .* sockets (\d+)  interfaces (\d+)", t.guest().run(PASTECTL, "list"), re.M)
     return tuple(map(int, found.groups()))
 
@@ -56,7 +57,7 @@ def test_attached():
             t.exchange(4, total // 4)
             t.exchange(1, 100000, sizes=(1, 300))
             after = counters()
-            ends(1, 1)
+            ends(2, 1)
         moved = {name: after[name] - before[name] for name in after}
         t.eq(moved["rx_in_place"] + moved["rx_copied"], total + 100000, "bytes received")
         t.ge(moved["rx_in_place"], total * 9 // 10, "bytes received in place")
@@ -70,7 +71,7 @@ def test_copied():
     total = 2 * t.MEGABYTE
     with echo():
         t.exchange(4, total // 4)
-        ends(0, 0)
+        ends(1, 0)
         before = counters()
         t.eq(before["rx_in_place"], 0, "bytes received in place")
         t.guest().sh("""
@@ -79,6 +80,36 @@ def test_copied():
             rm /tmp/sent
             """ % total)
         t.eq(counters()["rx_copied"] - before["rx_copied"], 2 * total, "bytes received over loopback")
+
+
+def seconds_of_cpu():
+    return sum(map(int, t.guest().sh("cut -d' ' -f14,15 /proc/$(pidof echo)/stat").split())) / 100
+
+
+# [short]
+def test_out_of_descriptors():
+    """Clients for whom there is no descriptor wait, while the server sleeps, and are served when others end."""
+    with echo(descriptors=12):
+        served = [t.connect() for _ in range(20)]
+        waiting = []
+        for s in list(served):
+            s.sendall(b"?")
+            s.settimeout(1 * t.SLOWER)
+            try:
+                t.eq(s.recv(1), b"?", "echo")
+            except TimeoutError:
+                served.remove(s)
+                waiting.append(s)
+        t.true(served and waiting, "%d of 20 clients are served with 12 descriptors" % len(served))
+        before = seconds_of_cpu()
+        time.sleep(3)
+        t.le(seconds_of_cpu() - before, 1, "seconds of CPU in three")
+        while waiting:
+            served.pop(0).close()
+            t.same(t.receive(waiting[0], 1), b"?", "echo for who has waited")
+            served.append(waiting.pop(0))
+        for s in served:
+            s.close()
 
 
 t.main()

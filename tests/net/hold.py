@@ -85,6 +85,18 @@ def refused(status, why, *command):
 
 
 # [short]
+def test_all_or_none():
+    """When one interface cannot be attached none is, a server that has the port notwithstanding; what others attached stays."""
+    with t.Server(attach=None) as server:
+        refused(1, "no such interface", PASTECTL, "hold", "stack:0", "--interface", "eth0", "--interface", "eth9")
+        t.eq(server.counters()["nics"], 0, "interfaces attached by a holder that failed")
+        t.guest().run(PASTECTL, "attach", "stack:eth0")
+        refused(1, "attached already", PASTECTL, "hold", "stack:0", "--interface", "eth0")
+        t.eq(server.counters()["nics"], 1, "interfaces attached by somebody else")
+        t.exchange(1, 100000)
+
+
+# [short]
 def test_errors():
     """Wrong words, a missing interface, no privileges to open or to attach: a sentence and a status, and no port stays."""
     guest = t.guest()
