@@ -32,6 +32,7 @@
 #endif
 
 #define THREADS_MAX	256
+#define PASTE_THREADS_MAX 64	/* rings of a stack port, of which each thread has one */
 #define SPARE_FILES	64	/* descriptors besides the connections */
 #define SPARE_PER_WORKER 8
 #define PLAIN_MEMORY	(256u << 20)	/* bytes of a store without a region */
@@ -274,6 +275,9 @@ static void parse(struct options *opt, int argc, char **argv)
 	}
 	if (optind < argc)
 		bad("unexpected argument '%s'", argv[optind]);
+	if (opt->threads > PASTE_THREADS_MAX && !strcmp(opt->backend->name, "paste"))
+		bad("--backend paste has a ring for each thread, and a stack port %d at most",
+		    PASTE_THREADS_MAX);
 	if (opt->interface && opt->threads == 1 && strcmp(opt->backend->name, "paste"))
 		bad("--interface is for --backend paste, or for several threads");
 	if (opt->http.copy && strcmp(opt->backend->name, "paste"))

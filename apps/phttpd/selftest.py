@@ -753,6 +753,7 @@ def bad_command_lines():
                     ["--store", "x"], ["--region", "x"], ["--ring"], ["--store", "wal", "-t", "2"],
                     ["--store", "wal", "--copy"], ["--fence-latency", "100"],
                     ["--store", "wal", "--fence-latency", "x"],
+                    ["--backend", "paste", "--threads", "65"], ["--threads", "257"],
                     ["--reply-size", "-1"], ["--interface", "lo", "--backend", "epoll"],
                     ["--reply-size", "99999999999999999999"]):
         r = subprocess.run([args.phttpd, *options], capture_output=True, text=True)
