@@ -112,15 +112,23 @@ static int alloc_tables(struct pst_bufs *bufs, u32 n)
 }
 
 /*
- * Puts buffers [@from, @to) on the list, the lowest index on top.  Memory of the application's may
- * have been an earlier port's, from which TCP still sends.
+ * Memory of the application's may have been an earlier port's, from which TCP still sends.  But not
+ * pages that have just been made: the kernel refers to them until they are on its lists.
  */
+static bool still_sent(const struct pst_bufs *bufs, u32 idx)
+{
+	if (!bufs->ext || idle(bufs, idx))
+		return false;
+	return bufs->ext->device || folio_test_lru(page_folio(bufs->page[idx]));
+}
+
+/* Puts buffers [@from, @to) on the list, the lowest index on top. */
 static void list_range(struct pst_bufs *bufs, u32 from, u32 to)
 {
 	while (to-- > from) {
 		if (bufs->state[to] == PST_BUF_USER)
 			continue;
-		if (bufs->ext && unlikely(!idle(bufs, to))) {
+		if (unlikely(still_sent(bufs, to))) {
 			bufs->state[to] = PST_BUF_SENT;
 			continue;
 		}

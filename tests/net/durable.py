@@ -122,8 +122,8 @@ def answered(sock, seconds=2):
 def test_descriptors():
     """Connections whose descriptors would have numbers for which plog has no room wait, and are served when others have ended."""
     free, clients = 8, 12   # the device, the region and the listener are among the first
-    t.guest().sh("apps/pastectl/pastectl region create /tmp/region --size 64M")
-    process = t.guest().start("python3", "-c", CROWDED, 4096 - free, PLOG, "/tmp/region")
+    t.guest().sh("apps/pastectl/pastectl region create /tmp/crowded --size 64M")
+    process = t.guest().start("python3", "-c", CROWDED, 4096 - free, PLOG, "/tmp/crowded")
     socks = []
     try:
         t.eq(process.readline().strip(), "plog: serving", "first line")
@@ -141,7 +141,8 @@ def test_descriptors():
         for s in socks:
             s.close()
         process.kill()
-    t.eq(dump("/tmp/region"), b"12345" * clients, "the log")
+    t.eq(dump("/tmp/crowded"), b"12345" * clients, "the log")
+    t.guest().run("rm", "/tmp/crowded")
 
 
 t.main()
