@@ -133,11 +133,11 @@ static void lent_beside_a_held_slot(void **state)
 	on_connection(&l, fd);
 	l.bufs.refs[held] = 1;
 	for (i = 0; i < 100000; i++) {
-		uint32_t idx = paste_bufs_pop(&l.bufs), at = l.tx->head;
+		uint32_t idx = paste_bufs_pop(&l.bufs);
 
 		/* The held one moves up behind what is new, and the kernel is through with the rest. */
 		if (i)
-			l.tx->head = at = at ? at - 1 : SLOTS - 1;
+			l.tx->head = l.tx->head ? l.tx->head - 1 : SLOTS - 1;
 		l.bufs.refs[idx] = 1;
 		paste_tx_lend(l.tx, fd, idx, 0, 4096);
 		paste_bufs_lend(&l.bufs, idx);

@@ -418,7 +418,7 @@ static void renewed(void **state)
 {
 	struct nmreq_register reg = reg_of(NR_REG_ALL_NIC, 0, 0);
 	static u32 taken[100000];
-	u32 in_slots, sent[16], n = 0, i;
+	u32 in_slots, sent[16] = {}, n = 0, i;
 	struct pst_port *port;
 	struct pst_ring *ring;
 
