@@ -54,7 +54,7 @@
 #include <linux/sched.h>
 #include <linux/sched/signal.h>
 
-#define UNPIN_MS	1000	/* of waiting for somebody else's unpinning, at most */
+#define UNPIN_TRIES	50	/* of 20 ms, for somebody else to unpin */
 
 #define CREATE_TRACE_POINTS
 #include "buf_move.h"
@@ -170,11 +170,11 @@ int pst_bufs_init(struct pst_bufs *bufs, u32 n)
  */
 static void await_unpinning(const struct pst_bufs *bufs)
 {
-	int tries = UNPIN_MS;
+	int tries = UNPIN_TRIES;
 
 	while (bufs->ext->device && tries-- && page_ref_count(bufs->page[PST_BUF_BASE]) !=
 					       page_ref_count(bufs->page[bufs->n - 1]))
-		msleep(1);
+		msleep(20);
 }
 
 /* The buffers are the pages of @ext from number @first on.  Their content stays. */
