@@ -104,6 +104,7 @@ static void reopen(const char *kind)
 	} while (st.port.buf_sent && now_ms() < end);
 	t_eq(st.port.buf_sent, 0);
 	port_close(&p);
+	memset(mem, 0, SIZE);	/* the device is as new for other tests */
 	munmap(mem, SIZE);
 }
 
