@@ -17,6 +17,7 @@
  * So a slow reader on either side closes the window of the other side's peer, and nobody
  * else's.  When so many read slowly that no spare is left, the longest queue is given up, and
  * its connection reset.  The end of a stream is passed on behind its data, a reset as a reset.
+ * (Dozens of such readers still fill the TX ring while buffers are low, and then stop everybody.)
  */
 #include <arpa/inet.h>
 #include <err.h>
