@@ -111,15 +111,12 @@ static int alloc_tables(struct pst_bufs *bufs, u32 n)
 	return bufs->state && bufs->parked && bufs->nic && bufs->free ? 0 : -ENOMEM;
 }
 
-/*
- * Memory of the application's may have been an earlier port's, from which TCP still sends.  But not
- * pages that have just been made: the kernel refers to them until they are on its lists.
- */
+/* Memory of the application's may have been an earlier port's, from which TCP still sends. */
 static bool still_sent(const struct pst_bufs *bufs, u32 idx)
 {
 	if (!bufs->ext || idle(bufs, idx))
 		return false;
-	return bufs->ext->device || folio_test_lru(page_folio(bufs->page[idx]));
+	return bufs->ext->device || !pst_extmem_idle_new(bufs->page[idx]);
 }
 
 /* Puts buffers [@from, @to) on the list, the lowest index on top. */

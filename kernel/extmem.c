@@ -90,10 +90,8 @@ static int explained(struct folio *folio)
 	return n;
 }
 
-/* Does nobody use this page, of which all users but pins and mappings come by us? */
-bool pst_extmem_idle(struct page *page)
+static bool idle_but_for(struct folio *folio, int others)
 {
-	struct folio *folio = page_folio(page);
 	int before = explained(folio);
 	int count;
 
@@ -102,7 +100,21 @@ bool pst_extmem_idle(struct page *page)
 	count -= pst_folio_pins(folio) *
 		 (folio_test_large(folio) ? 1 : GUP_PIN_COUNTING_BIAS);
 	smp_rmb();	/* ... nor one counted be explained by what came later */
-	return count <= before && explained(folio) == before;
+	return count <= before + others && explained(folio) == before;
+}
+
+/* Does nobody use this page, of which all users but pins and mappings come by us? */
+bool pst_extmem_idle(struct page *page)
+{
+	return idle_but_for(page_folio(page), 0);
+}
+
+/* The same of a page that may just have been made: who is to put it on the kernel's lists refers to it. */
+bool pst_extmem_idle_new(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	return idle_but_for(folio, !folio_test_lru(folio) && !folio_test_hugetlb(folio));
 }
 
 /* ---------------------------------------------------------------- life */

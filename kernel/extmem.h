@@ -25,6 +25,7 @@ struct pst_extmem *pst_extmem_pin(u64 addr, u64 size);
 void pst_extmem_unpin(struct pst_extmem *ext);
 u32 pst_extmem_find(const struct pst_extmem *ext, const struct page *page);
 bool pst_extmem_idle(struct page *page);
+bool pst_extmem_idle_new(struct page *page);
 int pst_extmem_in_mm(struct pst_extmem *ext, int (*fn)(void *arg), void *arg);
 
 #endif /* PST_EXTMEM_H */

@@ -20,7 +20,8 @@
  *                              tries it, and goes away when it is taken (but
  *                              NIOCTXSYNC, which nothing would repeat, waits);
  *                              pst_port_quiesce() waits for it, which is how
- *                              attach and detach change what syncs walk through
+ *                              attach, detach and pst_port_renew() change what
+ *                              syncs walk through
  *   all_nics_lock    spin      attached NICs, for the notifier and who has no
  *                              port->mutex (nic.c); nothing is taken inside it
  *   pst_sock.mutex   mutex     sockets other than TCP's, in the place of the socket lock,

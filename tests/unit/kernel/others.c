@@ -23,6 +23,7 @@ weak struct pst_extmem *pst_extmem_pin(u64 addr, u64 size) { return ERR_PTR(-EFA
 weak void pst_extmem_unpin(struct pst_extmem *ext) { }
 weak u32 pst_extmem_find(const struct pst_extmem *ext, const struct page *page) { return U32_MAX; }
 weak bool pst_extmem_idle(struct page *page) { return true; }
+weak bool pst_extmem_idle_new(struct page *page) { return true; }
 
 weak int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_queues *want) { return 0; }
 weak int pst_nic_detach(struct pst_port *port, const char *ifname) { return 0; }

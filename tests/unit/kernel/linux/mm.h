@@ -40,7 +40,6 @@ struct folio {
 #define GUP_PIN_COUNTING_BIAS	1024
 #define folio_mapcount(folio)	0
 #define folio_test_large(folio)	false
-#define folio_test_lru(folio)	true
 #define folio_ref_count(folio)	((folio)->page.refs)
 #define atomic_read(p)		(*(p))
 
