@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * leak: 200 ports of many sizes are opened, used and closed, every tenth with a NIC,
- * some with sockets open and data under way: memory comes back.
+ * leak: 200 ports of many sizes are opened, used and closed, every tenth with a NIC, every
+ * tenth in memory of the application's, some with sockets open and data under way: memory
+ * comes back.
  *
  * [timeout=180]
  */
-#include "port.h"
+#include "supply.h"
 
 #define POOL_BUFS "/sys/module/paste/parameters/pool_bufs"
+#define OWN_SIZE (32UL << 20)
 #define CPU_LISTS "/proc/sys/vm/percpu_pagelist_high_fraction"
 
 static long free_kb(void)
@@ -63,13 +65,20 @@ static void one(int i)
 		.nr_tx_slots = slots[i % 5], .nr_rx_slots = slots[i % 3],
 		.nr_tx_rings = (uint16_t)(1 + i % 4), .nr_extra_bufs = (uint32_t)(i % 7 * 50),
 	};
+	struct nmreq_opt_extmem own = {
+		.nro_opt.nro_reqtype = NETMAP_REQ_OPT_EXTMEM, .nro_info.nr_memsize = OWN_SIZE,
+	};
+	bool is_own = i % 10 == 5;
 	struct port p;
 	char name[32];
+	void *mem;
 
 	t_note("port %d", i);
+	if (is_own)
+		own.nro_usrptr = (uintptr_t)(mem = supply("memfd", OWN_SIZE));
 	snprintf(name, sizeof(name), "stack%d:%d", i % 3, i);
-	t_must(!port_open(&p, name, &want));
-	if (i % 10 == 0) {
+	t_must(!port_open_with(&p, name, &want, is_own ? &own : NULL));
+	if (i % 10 == 0 || i % 20 == 5) {
 		snprintf(name, sizeof(name), "stack%d:eth0", i % 3);
 		t_ok(paste_attach_region(p.fd, name, p.reg.nr_mem_id));
 		if (i % 20 == 0)
@@ -77,6 +86,8 @@ static void one(int i)
 	}
 	use(&p, i);
 	port_close(&p);
+	if (is_own)
+		munmap(mem, OWN_SIZE);
 }
 
 static void set(const char *parameter, const char *value)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Memory of many kinds to open a port in (extmem). */
+/* Memory of many kinds to open a port in. */
 #ifndef SUPPLY_H
 #define SUPPLY_H
 
