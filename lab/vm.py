@@ -271,10 +271,12 @@ class VM:
         return os.path.join(self.pmem_directory, "pmem%d" % i)
 
     async def boot(self):
-        """Starts QEMU and waits for the agent; a boot that dies or hangs is tried again."""
+        """Starts QEMU, waits for the agent, loads what the options ask for; a boot that hangs is tried again, and so is
+        a guest that dies before the end of this."""
         for attempt in range(1, BOOT_ATTEMPTS + 1):
             try:
                 await asyncio.wait_for(self.boot_once(), BOOT_SECONDS * self.slower)
+                await self.load()
                 return
             except (asyncio.TimeoutError, asyncio.IncompleteReadError, OSError) as error:
                 self.kill_qemu()
@@ -296,6 +298,21 @@ class VM:
         if status:
             raise OSError("network setup: status %d" % status)
         self.boot_log_size = os.path.getsize(self.console)
+
+    async def load(self):
+        if self.options.pmem:
+            await self.must_do("modprobe -a nfit nd_pmem device_dax dax_pmem", "the NVDIMMs' drivers")
+        if not self.options.no_module:
+            await self.must_do("insmod /%s %s" % (MODULE, self.options.module_args), "the module")
+
+    async def must_do(self, script, what):
+        """What fails, or hangs, in a guest that lives, would do so again."""
+        try:
+            status = await asyncio.wait_for(self.exchange("exec " + script), PREPARE_SECONDS * self.slower)
+        except asyncio.TimeoutError:
+            raise LabError("loading %s took more than %d s" % (what, PREPARE_SECONDS * self.slower)) from None
+        if status:
+            raise LabError(what + " could not be loaded")
 
     async def connect(self, name):
         while self.qemu.poll() is None:
@@ -390,21 +407,9 @@ class VM:
             self.writer.write(pack(id, SIGNAL, bytes([signal.SIGKILL])))
 
     async def prepare(self):
-        """Boots the guest, lets clients in, and loads what the options ask for."""
+        """Boots the guest, with all that the options ask for, and lets clients in."""
         await self.boot()
         await self.serve()
-        if self.options.pmem:
-            await self.must_run("modprobe -a nfit nd_pmem device_dax dax_pmem", "the NVDIMMs' drivers")
-        if not self.options.no_module:
-            await self.must_run("insmod /%s %s" % (MODULE, self.options.module_args), "the module")
-
-    async def must_run(self, script, what):
-        try:
-            status = await asyncio.wait_for(self.run(["sh", "-c", "exec " + script]), PREPARE_SECONDS * self.slower)
-        except asyncio.TimeoutError:
-            raise LabError("loading %s took more than %d s" % (what, PREPARE_SECONDS * self.slower)) from None
-        if status:
-            raise LabError(what + " could not be loaded")
 
     async def run_host(self, script, stdout=None, **environment):
         """Runs a shell script on this machine, in the guest's network; returns its status."""
