@@ -42,12 +42,84 @@ static int try_open(struct port *p, struct request *r)
 	return port_open_with(p, "stack:0", &want, r);
 }
 
+/* What a port that was refused, or is gone, leaves as it was. */
+struct left {
+	unsigned long locked;	/* KiB that count as locked by this process */
+	long pinned;		/* pages, of whoever's */
+	long module;		/* who holds it */
+};
+
+static unsigned long locked(void)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	unsigned long kib = ~0UL;
+	char line[128];
+
+	t_must(f);
+	while (fgets(line, sizeof(line), f))
+		sscanf(line, "VmLck: %lu", &kib);
+	fclose(f);
+	return kib;
+}
+
+static long vmstat(const char *name)
+{
+	FILE *f = fopen("/proc/vmstat", "r");
+	size_t len = strlen(name);
+	char line[128];
+	long n = -1;
+
+	t_must(f);
+	while (fgets(line, sizeof(line), f))
+		if (!strncmp(line, name, len) && line[len] == ' ')
+			n = atol(line + len);
+	fclose(f);
+	t_true(n >= 0);
+	return n;
+}
+
+/* The kernel counts by CPU, and adds up when it is told to. */
+static long pinned(void)
+{
+	int fd = open("/proc/sys/vm/stat_refresh", O_WRONLY);
+
+	t_must(fd >= 0 && write(fd, "1", 1) == 1);
+	close(fd);
+	return vmstat("nr_foll_pin_acquired") - vmstat("nr_foll_pin_released");
+}
+
+static long module_users(void)
+{
+	FILE *f = fopen("/sys/module/paste/refcnt", "r");
+	long n = -1;
+
+	t_must(f && fscanf(f, "%ld", &n) == 1);
+	fclose(f);
+	return n;
+}
+
+static struct left left_now(void)
+{
+	return (struct left) { locked(), pinned(), module_users() };
+}
+
+static void nothing_left(const struct left *before)
+{
+	struct left now = left_now();
+
+	t_eq(now.locked, before->locked);
+	t_eq(now.pinned, before->pinned);
+	t_eq(now.module, before->module);
+}
+
 static void refused(struct request *r, int error, const char *what)
 {
+	struct left before = left_now();
 	struct port p;
 
 	t_note("%s", what);
 	t_fails(error, try_open(&p, r));
+	nothing_left(&before);
 }
 
 /* All three pools are in the memory, in netmap's order, and are reported. */
@@ -160,23 +232,9 @@ static void outlives(void)
 	munmap(mem, SIZE);
 }
 
-/* KiB that count as locked by this process: a refused port must leave none. */
-static unsigned long locked(void)
-{
-	FILE *f = fopen("/proc/self/status", "r");
-	unsigned long kib = ~0UL;
-	char line[128];
-
-	t_must(f);
-	while (fgets(line, sizeof(line), f))
-		sscanf(line, "VmLck: %lu", &kib);
-	fclose(f);
-	return kib;
-}
-
 static void bad_memory(void)
 {
-	unsigned long before = locked();
+	struct left before = left_now(), with_port;
 	char *mem = supply("memfd", SIZE), *twice;
 	struct port p, other;
 	struct request r;
@@ -231,18 +289,19 @@ static void bad_memory(void)
 	prepare(&r, twice, SIZE);
 	refused(&r, EINVAL, "the same pages twice");
 
-	t_note("nothing stays locked");
-	t_eq(locked(), before);
-
 	t_note("another port's");
 	prepare(&r, twice, SIZE / 2);
 	t_must(!try_open(&p, &r));
-	t_true(locked() > before);
+	with_port = left_now();
+	t_eq(with_port.locked - before.locked, SIZE / 2 / 1024);
+	t_eq(with_port.pinned - before.pinned, SIZE / 2 / 4096);
+	t_true(with_port.module > before.module);
 	prepare(&r, twice + SIZE / 2, SIZE / 2);
 	t_fails(EBUSY, port_open_with(&other, "stack:1", NULL, &r));
 	t_eq(r.ext.nro_opt.nro_status, EBUSY);
 	prepare(&r, p.mem, SIZE / 2);
 	t_fails(EFAULT, port_open_with(&other, "stack:1", NULL, &r));
+	nothing_left(&with_port);
 	port_close(&p);
 
 	t_note("shrinks under us");
@@ -269,7 +328,7 @@ static void bad_memory(void)
 	if (!access("/sys/class/net/eth0", F_OK))
 		t_eq(paste_attach(p.fd, "stack:eth0"), -EFAULT);
 	port_close(&p);
-	t_eq(locked(), before);
+	nothing_left(&before);
 	close(fd);
 }
 
@@ -313,7 +372,7 @@ static void replaced(void)
 {
 	int fd = memfd_create("replaced", MFD_CLOEXEC), anonymous = MAP_PRIVATE | MAP_ANONYMOUS;
 	static const size_t from[] = { 0, SIZE / 2, SIZE - 4096 };
-	unsigned long before = locked();
+	struct left before = left_now();
 	struct request r;
 	struct port p;
 	char *mem;
@@ -349,12 +408,13 @@ static void replaced(void)
 	port_close(&p);
 	munmap(mem, SIZE);
 	close(fd);
-	t_eq(locked(), before);
+	nothing_left(&before);
 }
 
 /* The process that gave its memory is gone, but not its port. */
 static void orphaned(void)
 {
+	struct left before = left_now();
 	static struct port *p;
 	int status;
 	pid_t child;
@@ -381,6 +441,7 @@ static void orphaned(void)
 	still_serves(p);
 	port_close(p);
 	munmap(p, sizeof(*p));
+	nothing_left(&before);
 }
 
 /* The limit on locked memory holds for those it is meant for. */
