@@ -15,10 +15,11 @@
  *	ring full    when fewer than TX_RESERVE TX slots are free no piece is taken: RX slots stay,
  *	             TCP closes its windows, and the next poll() waits for slots
  *	congested    the kernel says (NS_PST_EVENT, EAGAIN) that a socket is full, or one connection
- *	             produced BURST slots in this round: it stalls. The kernel is asked to
- *	             deliver nothing more of it (NS_PST_PAUSE); the pieces that are in the
- *	             ring already are kept by swapping extra buffers into their slots, or, when
- *	             these are few, copied aside (spilled), up to SPILL_MAX bytes
+ *	             produced BURST slots in this round (BURST_LOW when buffers are few):
+ *	             it stalls. The kernel is asked to deliver nothing more of it
+ *	             (NS_PST_PAUSE); the pieces that are in the ring already are kept by
+ *	             swapping extra buffers into their slots, or, when these are few,
+ *	             copied aside (spilled), up to SPILL_MAX bytes
  *
  * Which buffers are whose: paste_bufs.h. With --copy the region is not the port's, and the store copies
  * as it does for sockets.
@@ -46,6 +47,7 @@
 
 #define TX_RESERVE	64	/* free TX slots below which no input is taken */
 #define BURST		32	/* TX slots a connection may fill in a round */
+#define BURST_LOW	2	/* the same when the kernel has few buffers */
 #define PART		24	/* TX slots handed over together, if there is more to answer */
 #define ROUND		128	/* TX slots after which the next round begins */
 #define RX_SLOTS	1024	/* of a ring: also the pieces that may have to be kept */
@@ -133,6 +135,15 @@ static bool may_grow(const struct loop *l, const struct client *c)
 	return l->last_fd == c->fd && l->tx->nr_buf_size - last_slot(l)->len >= HTTP_ROOM;
 }
 
+/*
+ * TX slots a connection may fill in a round. When buffers are few, those for a full socket are not
+ * queued but stay in the ring until its peer reads.
+ */
+static uint32_t burst(const struct loop *l)
+{
+	return l->rx->flags & NR_PST_LOW ? BURST_LOW : BURST;
+}
+
 /* One more slot was filled: may the connection go on? */
 static bool count_slot(struct loop *l, struct client *c)
 {
@@ -140,7 +151,7 @@ static bool count_slot(struct loop *l, struct client *c)
 		c->round = l->round;
 		c->burst = 0;
 	}
-	if (++c->burst >= BURST || tx_free(l) < 2) {
+	if (++c->burst >= burst(l) || tx_free(l) < 2) {
 		enqueue(l, c);
 		return false;
 	}
@@ -527,6 +538,23 @@ static void on_data(struct loop *l, struct client *c, struct netmap_slot *s)
 }
 
 /*
+ * Who is congested is said in the RX ring, perhaps behind slots that wait for room. Those whose turn
+ * comes first are to know it: what they would produce might stay in the TX ring, and fill it.
+ */
+static void learn_congestion(struct loop *l)
+{
+	if (!l->run)
+		return;
+	for (uint32_t i = l->rx->head; i != l->rx->tail; i = nm_ring_next(l->rx, i)) {
+		const struct netmap_slot *s = &l->rx->slot[i];
+		struct client *c = s->fd < l->clients ? l->client[s->fd] : NULL;
+
+		if (c && paste_rx_is_event(s) && s->err == EAGAIN)
+			c->congested = !(s->flags & NS_PST_CLEAR);
+	}
+}
+
+/*
  * Takes the RX slots that there is room to answer. After many the rest is for the next round: only a
  * poll() brings acknowledgements to TCP, which takes its own delay in that for the network's and,
  * if it is long, sends many small packets.
@@ -746,6 +774,7 @@ static int serve_round(struct loop *l)
 	l->handed = l->tx->head;
 	l->last_fd = -1;
 	settle_lent(l);
+	learn_congestion(l);
 	run_all(l);
 	receive_all(l);
 	http_batch(&l->w->http);

@@ -226,6 +226,24 @@ def slow_readers():
         assert ask(server, GET)[0] == 200
 
 
+def slow_readers_at_once():
+    """More of them than the server can begin to answer in a round, who then do not read: others are served."""
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+    with Server("--reply-size", "4M", "--idle-timeout", "300") as server:
+        slow = [server.connect(receive_buffer=4096) for _ in range(60)]
+        for s in slow:
+            s.sendall(GET)
+        for s in slow:
+            assert s.recv(12, socket.MSG_PEEK) == b"HTTP/1.1 200"
+        assert ask(server, post)[0] == 200
+        for s in slow[::20]:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+            assert Answers(s).next()[2] == b"x" * (4 << 20)
+        for s in slow:
+            s.close()
+        assert ask(server, post)[0] == 200
+
+
 def ends_of_connections():
     with Server() as server:
         with server.connect() as s:
@@ -771,10 +789,10 @@ def bad_command_lines():
 
 
 TESTS = [request_answer_and_pipeline, single_bytes, errors, large_bodies, large_replies,
-         slow_readers, ends_of_connections, stalled_and_half_closed, stops_while_clients_come, limit_of_connections,
-         idle_timeout, expect_continue, held_buffers, mixture, store_values, store_killed,
-         store_replaced_while_read, store_full, store_log, store_mixture, store_refused,
-         bad_command_lines]
+         slow_readers, slow_readers_at_once, ends_of_connections, stalled_and_half_closed,
+         stops_while_clients_come, limit_of_connections, idle_timeout, expect_continue, held_buffers, mixture,
+         store_values, store_killed, store_replaced_while_read, store_full, store_log, store_mixture,
+         store_refused, bad_command_lines]
 
 
 def main():
