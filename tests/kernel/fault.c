@@ -15,6 +15,10 @@
 #include <sys/syscall.h>
 #include "supply.h"
 
+#ifndef IPPROTO_MPTCP
+#define IPPROTO_MPTCP	262
+#endif
+
 #define FAULTS		"/sys/kernel/debug/"
 #define POOL_BUFS	"/sys/module/paste/parameters/pool_bufs"
 #define EXT_SIZE	(4UL << 20)
@@ -28,7 +32,7 @@ static int fail_nth;
 /* What a request is made with; prepare() sets it up and finish() ends it. */
 static int fd, sock[SOCKS], peer[SOCKS];
 static void *mapping, *memory;
-static uint64_t failed_before;
+static uint64_t failed_before;		/* what a counter was */
 static char sent[SOCKS][2][BYTES];
 
 /* ---------------------------------------------------------------- injection */
@@ -199,6 +203,24 @@ static int run_register(void)
 	return request_register("stack:made", NULL);
 }
 
+/* As netmap's older interface has it. */
+static int run_regif(void)
+{
+	struct nmreq r = {
+		.nr_version = NETMAP_API, .nr_name = "stack:made", .nr_flags = NR_REG_ALL_NIC,
+		.nr_tx_slots = 16, .nr_rx_slots = 16, .nr_arg3 = 8,
+	};
+
+	return ioctl(fd, NIOCREGIF, &r);
+}
+
+static int run_ginfo(void)
+{
+	struct nmreq r = { .nr_version = NETMAP_API, .nr_name = "stack:fault" };
+
+	return ioctl(p.fd, NIOCGINFO, &r);
+}
+
 static int run_extmem(void)
 {
 	static const uint32_t kept[] = { 100, 101, 102 };
@@ -288,6 +310,18 @@ static void finish_attach(bool done)
 		t_must(!run_detach());
 }
 
+/* A port of its own, in memory of ours. */
+static void prepare_attach_extmem(void)
+{
+	prepare_fd();
+	t_must(!run_extmem());
+}
+
+static int run_attach_extmem(void)
+{
+	return as_errno(paste_attach(fd, "stack:eth0"));
+}
+
 static void prepare_detach(void)
 {
 	t_must(!run_attach());
@@ -356,6 +390,34 @@ static void prepare_udp(void)
 	t_must(!connect(other, (void *)&a, len) && !getsockname(other, (void *)&a, &len));
 	t_must(!connect(server, (void *)&a, len));
 	one_pair(server, other);
+}
+
+/* A connection of @proto, which the lab's kernels have. */
+static void prepare_inet(int proto)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, proto);
+	int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, proto);
+	socklen_t len = sizeof(a);
+	int server;
+
+	t_must(l >= 0 && other >= 0);
+	t_must(!bind(l, (void *)&a, len) && !listen(l, 1) && !getsockname(l, (void *)&a, &len));
+	t_must(!connect(other, (void *)&a, len));
+	server = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+	t_must(server >= 0);
+	close(l);
+	one_pair(server, other);
+}
+
+static void prepare_mptcp(void)
+{
+	prepare_inet(IPPROTO_MPTCP);
+}
+
+static void prepare_sctp(void)
+{
+	prepare_inet(IPPROTO_SCTP);
 }
 
 static int run_fd_reg_by_queue(void)
@@ -567,6 +629,38 @@ static void finish_udp_sync(bool done)
 	close_pairs(done);
 }
 
+/* A sync that closes: what comes before the close is not lost, and the descriptor goes, if not at once. */
+static void prepare_closing_sync(void)
+{
+	uint32_t slot = p.tx->head;
+
+	for (int i = 1; i < SOCKS; i++)
+		sock[i] = peer[i] = -1;
+	port_pair(&p, &sock[0], &peer[0]);
+	failed_before = port_stats(&p).counters.closed;
+	port_put(&p, sock[0], sent[0][1], BYTES / 2);
+	p.tx->slot[slot].flags |= NS_PST_CLOSE;
+}
+
+static void finish_closing_sync(bool done)
+{
+	static char got[BYTES];
+
+	t_true(done);
+	for (int i = 0; i < 300 && port_stats(&p).counters.closed == failed_before; i++) {
+		empty_ring();
+		usleep(10000);
+	}
+	t_eq(port_stats(&p).counters.closed, failed_before + 1);
+	t_fails(EBADF, fcntl(sock[0], F_GETFD));
+	sock[0] = -1;
+	t_eq(read_n(peer[0], got, BYTES / 2, 3000), BYTES / 2);
+	t_true(!memcmp(got, sent[0][1], BYTES / 2));
+	t_true(!silent(peer[0], 3000));
+	t_eq(read(peer[0], got, 1), 0);
+	close_pairs(done);
+}
+
 /* ---------------------------------------------------------------- a NIC with a peer */
 
 /*
@@ -696,22 +790,28 @@ static const struct request requests[] = {
 	{ "PORT_INFO_GET", NULL, run_info, NULL },
 	{ "POOLS_INFO_GET", NULL, run_pools, NULL },
 	{ "STATS", NULL, run_stats, NULL },
+	{ "NIOCGINFO", NULL, run_ginfo, NULL },
 	{ "LIST", NULL, run_list, NULL },
 	{ "mmap", NULL, run_mmap, finish_mmap },
 	{ "REGISTER of a port that exists", prepare_fd, run_join, close_fd },
 	{ "FD_REG", prepare_pairs, run_fd_reg, finish_fd_reg },
 	{ "FD_REG by queue", prepare_pairs, run_fd_reg_by_queue, finish_fd_reg },
 	{ "FD_REG of a Unix stream", prepare_unix, run_fd_reg, finish_fd_reg },
+	{ "FD_REG of an MPTCP socket", prepare_mptcp, run_fd_reg, finish_fd_reg },
+	{ "FD_REG of an SCTP socket", prepare_sctp, run_fd_reg, finish_fd_reg },
 	{ "FD_REG of a UDP socket", prepare_udp, run_fd_reg, finish_fd_reg },
 	{ "FD_REG of a listener", prepare_listener, run_fd_reg, finish_listener },
 	{ "sync", prepare_sync, run_sync, finish_sync },
 	{ "sync of a Unix stream", prepare_unix_sync, run_sync, finish_unix_sync },
 	{ "sync of a UDP socket", prepare_udp_sync, run_sync, finish_udp_sync },
 	{ "sync that accepts", prepare_accept, run_sync, finish_accept },
+	{ "sync that closes", prepare_closing_sync, run_sync, finish_closing_sync },
 	{ "REGISTER in memory of the application", prepare_fd, run_extmem, close_fd },
 	{ "REGISTER", prepare_fd, run_register, close_fd },
+	{ "NIOCREGIF", prepare_fd, run_regif, close_fd },
 	{ "DETACH", prepare_detach, run_detach, finish_detach },
 	{ "ATTACH", NULL, run_attach, finish_attach },
+	{ "ATTACH of a port in memory of the application", prepare_attach_extmem, run_attach_extmem, close_fd },
 	{ "close", prepare_close, run_close, finish_close },
 	{ "sync with a NIC", prepare_nic_sync, run_sync, finish_nic_sync },	/* its connection stays */
 };
@@ -729,12 +829,15 @@ static bool is_about_memory(int err)
  */
 static bool is_prog_alloc(const struct request *r, uint32_t n, int err)
 {
+	static const struct request *of;
 	static uint32_t first;
 
-	if (r->run != run_attach || err != EINVAL)
+	if ((r->run != run_attach && r->run != run_attach_extmem) || err != EINVAL)
 		return false;
-	if (!first)
+	if (of != r) {
+		of = r;
 		first = n;
+	}
 	return n - first < PROG_ALLOCS;
 }
 
@@ -787,6 +890,7 @@ int main(int argc, char **argv)
 {
 	const char *only = argc > 1 ? argv[1] : "";
 
+	system("modprobe -q sctp");
 	injection_on();
 	/* vmalloc tells of its failures by a line and a stack */
 	t_announce("vmalloc error");
