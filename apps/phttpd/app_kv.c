@@ -17,6 +17,7 @@
 
 #define INLINE_MAX	256	/* bytes of a value that are copied behind the head of the answer,
 				 * as the kernel does with small slots */
+#define LIST_MAX	(64u << 20)	/* bytes of listings held for all connections of a thread */
 
 enum kv_op {
 	KV_PUT = APP_KV,
@@ -30,7 +31,7 @@ struct app_kv {
 	struct store_write *write;	/* KV_PUT, KV_APPEND: not yet done */
 	struct store_value *value;	/* KV_GET */
 	struct space_piece part;	/* of the value, what was not sent yet */
-	char *list;			/* KV_LIST: text */
+	char *list;			/* KV_LIST: text, @list_len of http.listed; NULL: none needed */
 	size_t list_len, list_sent;
 	struct app_kv *next;		/* not in use */
 	uint16_t key_len;
@@ -91,23 +92,32 @@ static int begin_write(struct http_conn *c, enum kv_op op, enum store_kind kind)
 	return kv && kv->write ? 0 : 503;
 }
 
-/* The text of a listing: a copy, since keys may be gone before all of it is sent. */
-static int render(struct app_kv *kv, struct store_key *key, size_t n)
+/*
+ * The text of a listing: a copy, since keys may be gone before all of it is sent. Clients that do
+ * not read make us hold it, so there is a limit.
+ */
+static int render(struct http_conn *c, const struct store_key *key, size_t n)
 {
-	size_t room = 1;
+	struct app_kv *kv = c->app.kv;
+	size_t len = 0;
 	char *to;
 
 	for (size_t i = 0; i < n; i++)
-		room += 3 * key[i].len + 1;
-	kv->list = to = malloc(room);
+		len += percent_encoded(key[i].key, key[i].len) + 1;
+	kv->list_len = len;
+	kv->list_sent = 0;
+	if (!len || http_is_head(c))
+		return 0;
+	if (len > LIST_MAX - c->http->listed)
+		return 503;
+	kv->list = to = malloc(len);
 	if (!to)
 		return 503;
+	c->http->listed += len;
 	for (size_t i = 0; i < n; i++) {
 		to = percent_encode(key[i].key, key[i].len, to);
 		*to++ = '\n';
 	}
-	kv->list_len = to - kv->list;
-	kv->list_sent = 0;
 	return 0;
 }
 
@@ -127,7 +137,7 @@ static int begin_list(struct http_conn *c, const char *prefix, size_t len)
 	n = store_list(c->http->store, kv->key, kv->key_len, &key);
 	if (n < 0)
 		return 503;
-	status = render(kv, key, n);
+	status = render(c, key, n);
 	free(key);
 	return status;
 }
@@ -343,7 +353,10 @@ void kv_end(struct http_conn *c)
 		store_abort(kv->write);
 	if (kv->value)
 		store_done(kv->value);
-	free(kv->list);
+	if (kv->list) {
+		c->http->listed -= kv->list_len;
+		free(kv->list);
+	}
 	kv->next = c->http->idle_kv;
 	c->http->idle_kv = kv;
 	c->app.kv = NULL;

@@ -76,6 +76,7 @@ struct http {
 	const struct backend *be;
 	struct store *store;	/* NULL: none */
 	struct app_kv *idle_kv;	/* app_kv.c: not in use */
+	size_t listed;		/* app_kv.c: bytes that listings hold */
 	struct http_stats stats;
 	uint64_t batch_mark;	/* stats.requests at the last http_batch() */
 	char date[HTTP_DATE_LEN + 1];				/* now, for the Date header */

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* percent.c - see percent.h */
 #include <errno.h>
-#include <string.h>
 
 #include "percent.h"
 
@@ -36,7 +35,16 @@ ssize_t percent_decode(const char *text, size_t len, char *out, size_t max)
 static int is_plain(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-	       (c && strchr("-._~/", c));
+	       c == '-' || c == '.' || c == '_' || c == '~' || c == '/';
+}
+
+size_t percent_encoded(const char *bytes, size_t len)
+{
+	size_t n = len;
+
+	for (size_t i = 0; i < len; i++)
+		n += is_plain(bytes[i]) ? 0 : 2;
+	return n;
 }
 
 char *percent_encode(const char *bytes, size_t len, char *out)

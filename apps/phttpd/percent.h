@@ -12,8 +12,11 @@
  */
 ssize_t percent_decode(const char *text, size_t len, char *out, size_t max);
 
+/* Bytes that @len bytes are once they are encoded: up to 3 * @len. */
+size_t percent_encoded(const char *bytes, size_t len);
+
 /*
- * Encode @len bytes into @out, which has room for 3 * @len: all but unreserved characters and
+ * Encode @len bytes into @out, which has room for them: all but unreserved characters and
  * '/'. Returns the end.
  */
 char *percent_encode(const char *bytes, size_t len, char *out);

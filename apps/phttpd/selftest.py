@@ -648,6 +648,54 @@ def store_full():
             s.close()
 
 
+def anonymous_memory(server):
+    with open(f"/proc/{server.process.pid}/status") as f:
+        return int(re.search(r"RssAnon:\s+(\d+) kB", f.read())[1]) << 10
+
+
+def store_listings_unread():
+    """Listings that nobody reads are held up to a limit; beyond it the answer is 503, to listings alone."""
+    limit, clients = 64 << 20, 24
+    rng = random.Random(10)
+    keys = sorted(bytes(rng.randrange(128, 256) for _ in range(1024)) for _ in range(1400))
+    expected = b"".join(quote(key).encode() + b"\n" for key in keys)
+    listing = b"GET /?prefix= HTTP/1.1\r\nHost: a\r\n\r\n"
+
+    def unread(server):
+        """Clients that ask, and have the beginning of an answer; of these, the ones that are served."""
+        asking = [server.connect(receive_buffer=4096) for _ in range(clients)]
+        for s in asking:
+            s.sendall(listing)
+        status = [s.recv(12, socket.MSG_PEEK) for s in asking]
+        assert set(status) <= {b"HTTP/1.1 200", b"HTTP/1.1 503"}, set(status)
+        served = [s for s, found in zip(asking, status) if found.endswith(b"200")]
+        assert len(served) == limit // len(expected), len(served)
+        return asking, served
+
+    with Region() as path, stored(path, "--idle-timeout", "300") as server:
+        s = Store(server)
+        for batch in range(0, len(keys), 100):
+            s.socket.sendall(b"".join(b"PUT /%s HTTP/1.1\r\nHost: a\r\nContent-Length: 1024\r\n\r\n%s"
+                                      % (quote(key).encode(), key[::-1]) for key in keys[batch:batch + 100]))
+            assert [s.answers.next()[0] for _ in range(100)] == [201] * 100
+        before = anonymous_memory(server)
+        for turn in range(2):               # what one turn has held is there for the next
+            asking, served = unread(server)
+            grown = anonymous_memory(server) - before
+            assert grown <= limit + clients * (512 << 10), grown
+            assert s.get(keys[7]) == keys[7][::-1]
+            assert s.ask("GET", "/?prefix=")[0] == 503
+            assert b"Content-Length: %d" % len(expected) in s.ask("HEAD", "/?prefix=")[1]
+            for c in served[::8]:           # the others end unread
+                c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+                assert Answers(c).next()[2] == expected
+            for c in asking:
+                c.close()
+            time.sleep(0.5)
+            assert s.ask("GET", "/?prefix=")[2] == expected
+        s.close()
+
+
 def records_in_log(server):
     return int(re.search(r"(\d+) records in the log, recovered in \d+ us$", server.said, re.M)[1])
 
@@ -791,8 +839,8 @@ def bad_command_lines():
 TESTS = [request_answer_and_pipeline, single_bytes, errors, large_bodies, large_replies,
          slow_readers, slow_readers_at_once, ends_of_connections, stalled_and_half_closed,
          stops_while_clients_come, limit_of_connections, idle_timeout, expect_continue, held_buffers, mixture,
-         store_values, store_killed, store_replaced_while_read, store_full, store_log, store_mixture,
-         store_refused, bad_command_lines]
+         store_values, store_killed, store_replaced_while_read, store_full, store_listings_unread, store_log,
+         store_mixture, store_refused, bad_command_lines]
 
 
 def main():

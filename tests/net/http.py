@@ -17,7 +17,7 @@ import selftest as own  # noqa: E402
 THROUGH_NIC = ("request_answer_and_pipeline", "single_bytes", "errors", "large_bodies", "ends_of_connections")
 
 
-def selftest(backend, *options, count=22):
+def selftest(backend, *options, count=23):
     _, output = t.guest().status("sh", "-c", "ulimit -n 100000; exec python3 apps/phttpd/selftest.py --backend %s %s"
                                  " apps/phttpd/phttpd" % (backend, " ".join(options)), timeout=350)
     results = [line for line in output.splitlines() if line.startswith(("ok ", "not ok "))]
@@ -35,7 +35,7 @@ def test_paste():
 # [timeout=360]
 def test_paste_copy():
     """The store with --copy: values go in and out as over sockets."""
-    selftest("paste", "--store-option=--copy", "--only", "store", count=7)
+    selftest("paste", "--store-option=--copy", "--only", "store", count=8)
 
 
 # [timeout=360]

@@ -275,6 +275,7 @@ static void percent(void **state)
 	for (int i = 0; i < 256; i++)
 		all[i] = i;
 	*percent_encode(all, 256, encoded) = 0;
+	assert_int_equal(percent_encoded(all, 256), strlen(encoded));
 	assert_int_equal(percent_decode(encoded, strlen(encoded), decoded, 256), 256);
 	assert_memory_equal(decoded, all, 256);
 	assert_int_equal(percent_decode(encoded, strlen(encoded), decoded, 255), -ENAMETOOLONG);
