@@ -17,7 +17,10 @@
  * So a slow reader on either side closes the window of the other side's peer, and nobody
  * else's.  When so many read slowly that no spare is left, the longest queue is given up, and
  * its connection reset.  The end of a stream is passed on behind its data, a reset as a reset.
- * (Dozens of such readers still fill the TX ring while buffers are low, and then stop everybody.)
+ *
+ * Slots for a full socket stay in the TX ring when the kernel has no queue for them, and a ring
+ * full of them would stop everybody.  So each side gets no more of them in a round than the
+ * kernel queues, and only some when buffers are low, when it queues none.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -39,6 +42,8 @@
 #define FDS	65536	/* descriptors, two for each connection */
 #define ROOM	4	/* TX slots that handling one RX slot may take */
 #define WAIT_MAX (128 << 10)	/* bytes that wait in TCP each way, in our buffers */
+#define BURST	64	/* TX slots for one side in a round: the kernel queues as many */
+#define BURST_LOW 2	/* the same when buffers are low */
 
 /* One of the two connections of a client, by its descriptor. */
 static struct side {
@@ -50,6 +55,8 @@ static struct side {
 	bool done;		/* that has been done */
 	uint32_t first, last;	/* its queue: buffers that wait to be sent to it; 0: empty */
 	int waiting;		/* how many */
+	uint64_t round;		/* in which it was sent */
+	int burst;		/* as many slots */
 	int next;		/* on a list, 0: the last one */
 	bool running;		/* on the run list */
 } side[FDS];
@@ -64,7 +71,8 @@ static struct nmport_d *port;
 static struct netmap_ring *rx, *tx;
 static struct sockaddr_in server;
 static int connecting;		/* epoll set of those that are not up yet */
-static int run;			/* list: sides with something to do and no TX slots for it */
+static int run;			/* list: sides with something to do that must wait for TX slots */
+static uint64_t rounds;
 static int closing[FDS], nclosing;
 
 /* The first buffer of a queue. */
@@ -149,6 +157,24 @@ static void run_later(int fd)
 	}
 }
 
+/* May one more TX slot be for it in this round? */
+static bool may_send(struct side *s)
+{
+	if (s->round != rounds) {
+		s->round = rounds;
+		s->burst = 0;
+	}
+	return s->burst < (rx->flags & NR_PST_LOW ? BURST_LOW : BURST);
+}
+
+/* Sends @buf to @fd, and returns the buffer that the slot had. */
+static uint32_t send_buf(int fd, uint32_t buf, uint16_t offset, uint16_t len)
+{
+	side[fd].burst++;
+	paste_tx_swap(tx, fd, &buf, offset, len);
+	return buf;
+}
+
 /* Sends what waits for @fd, then lets its peer go on. */
 static void send_queue(int fd)
 {
@@ -156,10 +182,10 @@ static void send_queue(int fd)
 
 	if (!s->up || s->congested)
 		return;		/* there will be an event */
-	while (s->first && nm_ring_space(tx) > ROOM) {
+	while (s->first && may_send(s) && nm_ring_space(tx) > ROOM) {
 		uint32_t buf = take(s);
 
-		paste_tx_swap(tx, fd, &buf, note[buf].offset, note[buf].len);
+		buf = send_buf(fd, buf, note[buf].offset, note[buf].len);
 		paste_buf_push(port->nifp, rx, buf);
 	}
 	if (s->first || nm_ring_space(tx) < ROOM) {
@@ -270,9 +296,8 @@ static void on_data(int fd, struct netmap_slot *in)
 
 	if (peer < 0)
 		return;			/* nobody reads it any more */
-	if (to->up && !to->congested && !to->first) {
-		paste_tx_swap(tx, peer, &buf, in->offset, (uint16_t)(in->len - in->offset));
-		paste_rx_keep(in, buf);
+	if (to->up && !to->congested && !to->first && may_send(to)) {
+		paste_rx_keep(in, send_buf(peer, buf, in->offset, (uint16_t)(in->len - in->offset)));
 		return;
 	}
 	pause_input(fd, true);
@@ -289,6 +314,19 @@ static void on_data(int fd, struct netmap_slot *in)
 		to->first = buf;
 	to->last = buf;
 	to->waiting++;
+	if (to->up && !to->congested)
+		run_later(peer);
+}
+
+/* Of all that came, before anything is sent: what was sent to these would stay in the ring. */
+static void learn_congestion(void)
+{
+	for (uint32_t i = rx->head; i != rx->tail; i = nm_ring_next(rx, i)) {
+		struct netmap_slot *in = &rx->slot[i];
+
+		if (paste_rx_is_event(in) && in->err == EAGAIN && side[in->fd].peer)
+			side[in->fd].congested = !(in->flags & NS_PST_CLEAR);
+	}
 }
 
 /* Of the slots behind one that has to stay: tells of congestion, which is what it waits for. */
@@ -377,7 +415,9 @@ int main(int argc, char **argv)
 	while (poll(p, 2, nclosing ? 0 : -1) >= 0 || errno == EINTR) {
 		bool all;
 
+		rounds++;
 		close_all();
+		learn_congestion();
 		run_all();
 		on_connected();
 		all = receive_all();

@@ -152,6 +152,59 @@ def test_slow_readers():
             s.close()
 
 
+def seconds_of_cpu():
+    """What the proxy has used."""
+    return sum(map(int, t.guest().sh("cut -d' ' -f14,15 /proc/$(pidof proxy)/stat").split())) / 100
+
+
+def fill(end):
+    """Sends as much as goes without waiting; how much that was, or None when the connection was reset."""
+    n = 0
+    end.setblocking(False)
+    try:
+        for _ in range(64):
+            n += end.send(bytes(65536))
+    except BlockingIOError:
+        pass
+    except ConnectionError:
+        return None
+    return n
+
+
+# [nics=2 timeout=240]
+def test_many_slow_readers():
+    """
+    Clients that do not read what their servers send, more than the proxy has buffers for: some are reset, one that reads is
+    served meanwhile, and the proxy sleeps when it can do nothing.
+    """
+    with proxy() as pair, contextlib.ExitStack() as ends:
+        quick, slow = settled(pair()), [pair() for _ in range(64)]
+        for s in (s for both in slow for s in both):
+            ends.enter_context(s)
+        sent = dict.fromkeys(slow, 0)
+        deadline = time.monotonic() + 8 * t.SLOWER
+        while time.monotonic() < deadline:
+            for both in list(sent):
+                n = fill(both[1])
+                if n is None:
+                    del sent[both]
+                else:
+                    sent[both] += n
+            start = time.monotonic()
+            quick[0].sendall(b"x" * 1000)
+            t.eq(t.receive(quick[1], 1000), b"x" * 1000, "bytes of the quick connection")
+            t.le(time.monotonic() - start, 5 * t.SLOWER, "seconds")
+        print("%d of %d were not reset" % (len(sent), len(slow)), sorted(sent.values()), counters(), flush=True)
+        t.settled(lambda: counters()["rx_slots"], "what comes")
+        before = seconds_of_cpu()
+        time.sleep(3)
+        t.le(seconds_of_cpu() - before, 1, "seconds of CPU in three")
+        t.ge(len(sent), 1, "connections that were not reset")
+        for (client, _), n in sent.items():     # nothing of theirs is lost, and they get on when they read
+            t.eq(len(t.receive(client, n)), n, "bytes that came to a slow reader")
+        both_ways([quick])
+
+
 # [short nics=2]
 def test_ends():
     """Half-close either way, a reset either way, and a server that is not there, are passed on."""

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* apps/proxy: numbers that are used again, and buffers that run out, on rings that the test fills. */
+/* apps/proxy: numbers that are used again, buffers that run out, and bursts, on rings that the test fills. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -109,7 +109,9 @@ static void sync_tx(void)
 
 static bool one_round(void)
 {
+	rounds++;
 	close_all();
+	learn_congestion();
 	run_all();
 	return receive_all();
 }
@@ -134,14 +136,14 @@ static void spare_buffers(uint32_t n)
 /* What a round has left in the ring of a connection that is over goes to nobody, whoever has its number next. */
 static void numbers(void **state)
 {
-	int busy = established(), gone = established(), client;
+	int busy = established(), as_busy = established(), gone = established(), client;
 	uint32_t before;
 	bool all;
 
 	(void)state;
 	tx->tail = 100;		/* less room than the ring has slots */
 	for (int i = 0; i < 95; i++)
-		arrives(busy, 0, 0, "bulk");
+		arrives(i % 2 ? as_busy : busy, 0, 0, "bulk");
 	arrives(side[gone].peer, NS_PST_EVENT, ECONNRESET, "");
 	for (int i = 0; i < 3; i++)
 		arrives(busy, 0, 0, "bulk");
@@ -223,11 +225,68 @@ static void no_spares_at_all(void **state)
 	assert_int_equal(sent_to(side[quick].peer, before), 1);
 }
 
+/* A side gets so many slots in a round; the rest follows in order, and others are not kept waiting. */
+static void bursts(void **state)
+{
+	const struct { uint32_t flags; int burst; } turn[] = { { NR_PST_LOW, BURST_LOW }, { 0, BURST } };
+	int bulk = established(), quick = established(), to = side[bulk].peer;
+	char text[16];
+
+	(void)state;
+	spare_buffers(2 * BURST);
+	for (int t = 0; t < 2; t++) {
+		int arrived = turn[t].burst + BURST_LOW + 1, sent = 0;
+
+		rx->flags = turn[t].flags;
+		for (int i = 0; i < arrived; i++) {
+			snprintf(text, sizeof(text), "%d", i);
+			arrives(bulk, 0, 0, text);
+		}
+		arrives(quick, 0, 0, "question");
+		for (int round = 0; sent < arrived; round++) {
+			uint32_t before = tx->head;
+			int n = arrived - sent < turn[t].burst ? arrived - sent : turn[t].burst;
+
+			assert_true(one_round());
+			assert_int_equal(sent_to(to, before), n);
+			assert_int_equal(sent_to(side[quick].peer, before), !round);
+			assert_int_equal(atoi(NETMAP_BUF(tx, tx->slot[before].buf_idx)), sent);
+			sent += n;
+			assert_int_equal(run != 0, sent < arrived);
+			sync_tx();
+		}
+		assert_false(side[bulk].paused);
+	}
+}
+
+/* What the kernel says of congestion counts for what waits as well, though it comes behind other slots. */
+static void congestion_first(void **state)
+{
+	int slow = established(), other = established();
+	uint32_t before;
+
+	(void)state;
+	spare_buffers(BURST);
+	rx->flags = NR_PST_LOW;
+	for (int i = 0; i < 2 * BURST_LOW; i++)
+		arrives(slow, 0, 0, "to it");
+	assert_true(one_round());
+	sync_tx();
+	arrives(other, 0, 0, "bulk");
+	arrives(side[slow].peer, NS_PST_EVENT, EAGAIN, "");
+	before = tx->head;
+	assert_true(one_round());
+	assert_int_equal(sent_to(side[slow].peer, before), 0);
+	arrives(side[slow].peer, NS_PST_EVENT | NS_PST_CLEAR, EAGAIN, "");
+	assert_true(one_round());
+	assert_int_equal(sent_to(side[slow].peer, before), BURST_LOW);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(numbers), T(no_spares), T(no_spares_at_all),
+		T(numbers), T(no_spares), T(no_spares_at_all), T(bursts), T(congestion_first),
 	};
 
 	return cmocka_run_group_tests_name("proxy", tests, NULL, NULL);
