@@ -37,6 +37,10 @@
 
 #include "conn.h"
 
+#ifndef IORING_FEAT_RW_ATTR	/* liburing before 2.10 */
+#define IORING_FEAT_RW_ATTR	(1U << 16)	/* Linux 6.14; what tells best that it is not before 6.13 */
+#endif
+
 #define SQ_ENTRIES	1024
 #define CQ_ENTRIES	4096
 #define IN_GROUP	0	/* number of the buffer ring */
@@ -236,6 +240,31 @@ static void submit_send(struct loop *l, struct client *c, enum kind kind)
  * The end of a connection.
  */
 
+static void submit_shutdown(struct loop *l, unsigned slot, int how)
+{
+	struct io_uring_sqe *sqe = get_sqe(l);
+
+	io_uring_prep_shutdown(sqe, (int)slot, how);
+	io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS);
+	io_uring_sqe_set_data64(sqe, K_NOTHING);
+}
+
+/*
+ * Kernels before 6.13 may keep a direct descriptor's file for as long as requests on others are
+ * under way that were made before. Its peer is to see the end now.
+ */
+static void submit_close(struct loop *l, unsigned slot)
+{
+	struct io_uring_sqe *sqe;
+
+	if (!(l->ring.features & IORING_FEAT_RW_ATTR))
+		submit_shutdown(l, slot, SHUT_RDWR);
+	sqe = get_sqe(l);
+	io_uring_prep_close_direct(sqe, slot);
+	io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
+	io_uring_sqe_set_data64(sqe, K_NOTHING);
+}
+
 static void client_free(struct loop *l, struct client *c)
 {
 	if (c->receiving || c->reported || c->silent || c->queued || c->conn.dirty)
@@ -247,15 +276,10 @@ static void client_free(struct loop *l, struct client *c)
 
 static void client_close(struct loop *l, struct client *c)
 {
-	struct io_uring_sqe *sqe;
-
 	pause_recv(l, c);
 	if (c->reported)
 		cancel(l, tag(c, K_REPORTED));
-	sqe = get_sqe(l);
-	io_uring_prep_close_direct(sqe, c->slot);
-	io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
-	io_uring_sqe_set_data64(sqe, K_NOTHING);
+	submit_close(l, c->slot);
 
 	for (unsigned i = 0; i < c->conn.stashed; i++)
 		buf_put(&l->set, c->stash[i].buf);
@@ -285,11 +309,7 @@ static void settle(struct loop *l, struct client *c)
 		client_close(l, c);
 	} else {
 		if (conn->list != &l->set.linger) {
-			struct io_uring_sqe *sqe = get_sqe(l);
-
-			io_uring_prep_shutdown(sqe, (int)c->slot, SHUT_WR);
-			io_uring_sqe_set_flags(sqe, IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS);
-			io_uring_sqe_set_data64(sqe, K_NOTHING);
+			submit_shutdown(l, c->slot, SHUT_WR);
 			conn_linger(conn);
 		}
 		if (!c->receiving)
@@ -605,11 +625,7 @@ static void accepted(struct loop *l, const struct io_uring_cqe *cqe)
 		}
 	}
 	if (!c) {
-		struct io_uring_sqe *sqe = get_sqe(l);
-
-		io_uring_prep_close_direct(sqe, cqe->res);
-		io_uring_sqe_set_flags(sqe, IOSQE_CQE_SKIP_SUCCESS);
-		io_uring_sqe_set_data64(sqe, K_NOTHING);
+		submit_close(l, (unsigned)cqe->res);
 		return;
 	}
 	memset(c, 0, sizeof(*c));

@@ -50,6 +50,12 @@ def test_uring():
     selftest("uring")
 
 
+# [short]
+def test_uring_refused():
+    """A client too many sees its end at once, also from kernels whose io_uring keeps the file for longer."""
+    selftest("uring", "--only", "limit_of_connections", count=1)
+
+
 class InGuest(own.Server):
     """What those tests start, here: phttpd in the guest, reached through eth0."""
 
