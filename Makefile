@@ -30,6 +30,7 @@ user:
 # What the lab's guest needs; `lab/build` makes it inside the lab's Debian tree.
 guest: user
 	for d in tests/kernel tests/fuzz tests/order; do [ ! -e $$d/Makefile ] || $(MAKE) -C $$d || exit; done
+	$(MAKE) -C tests/abi readme
 
 module:
 	$(MAKE) -C kernel KDIR=$(KDIR) modules

@@ -10,9 +10,9 @@ PASTECTL = "apps/pastectl/pastectl"
 
 
 @contextlib.contextmanager
-def echo(*arguments, descriptors=1024):
+def echo(*arguments, program="apps/echo/echo", descriptors=1024):
     """The server, which listens; it must be there in the end, and then ends with its port."""
-    process = t.guest().start("prlimit", "--nofile=%d" % descriptors, "apps/echo/echo", *arguments)
+    process = t.guest().start("prlimit", "--nofile=%d" % descriptors, program, *arguments)
     try:
         t.wait_for(lambda: t.guest().status("sh", "-c", "ss -Hltn sport = :7 | grep -q .")[0] == 0, "it listens")
         yield
@@ -110,6 +110,32 @@ def test_out_of_descriptors():
             served.append(waiting.pop(0))
         for s in served:
             s.close()
+
+
+def open_files():
+    return t.guest().sh("ls /proc/$(pidof readme)/fd").split()
+
+
+# [short]
+def test_readme():
+    """The server of README.md answers each slot, in capitals here, behind the end of its input too; each connection is closed once."""
+    with echo(program="tests/abi/readme"):
+        files = open_files()
+        for _ in range(50):
+            ends = [t.connect() for _ in range(4)]
+            for s in ends:
+                s.sendall(b"some words" * 10)
+                t.same(t.receive(s, 100), b"SOME WORDS" * 10, "answer")
+            for s in ends[:2]:
+                s.sendall(b"the last" * 1000)
+                s.shutdown(t.socket.SHUT_WR)
+            t.reset(ends[2])
+            for s in ends[:2]:
+                t.same(t.receive_all(s), b"THE LAST" * 1000, "answer to what came before the end")
+                s.close()
+            ends[3].close()
+        t.wait_for(lambda: open_files() == files, "all descriptors are closed")
+        t.eq(port(), (1, 1), "the listener, interfaces")
 
 
 t.main()
