@@ -210,11 +210,12 @@ static bool is_overdue(const struct pst_sock *ps)
 	       time_after(jiffies, ps->close_by);
 }
 
-/* What the socket has queued goes nowhere: it was reset, or closed for too long. */
+/* What the socket has queued, or the ring holds, goes nowhere: it was reset, or closed for too long. */
 static bool is_hopeless(const struct pst_sock *ps)
 {
-	return pst_txq_len(ps) &&
-	       ((!ps->proto && ps->sk->sk_state == TCP_CLOSE) || is_overdue(ps));
+	if (pst_txq_len(ps))
+		return (!ps->proto && ps->sk->sk_state == TCP_CLOSE) || is_overdue(ps);
+	return !test_bit(PST_SOCK_CLOSING, &ps->flags) && is_overdue(ps);
 }
 
 /* Also of what is held in the ring, which comes back refused.  Socket locked. */

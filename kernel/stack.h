@@ -111,7 +111,7 @@ struct pst_sock {
 	struct pst_txq *txq;		/* under the socket lock; NULL until needed */
 	/* jiffies; what is queued then is lost. With PST_SOCK_CLOSING or _CLOSE_HELD */
 	unsigned long close_by;
-	u32 close_head;			/* of the queue, when close_by was set. With _CLOSE_HELD */
+	u32 close_at;			/* how far it was when close_by was set. With _CLOSE_HELD */
 	u64 held_in;	/* TX sync that held a slot back: later ones may not pass */
 
 	/* the socket's own callbacks */

@@ -615,6 +615,7 @@ void pst_stack_send(struct pst_ring *ring)
 	c.ring = ring;
 	c.batch = &batch;
 	c.open_next = NULL;
+	c.n = 0;
 	do {
 		from = i;
 		i = send_smalls(ring, &batch, i);

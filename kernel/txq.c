@@ -122,17 +122,25 @@ bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e)
 	return true;
 }
 
+/* How far the peer has come: in the queue, and in what was copied while there is none. */
+static u32 progress(const struct pst_sock *ps)
+{
+	if (pst_txq_len(ps))
+		return ps->txq->head;
+	return ps->proto ? 0 : tcp_sk(ps->sk)->snd_una;
+}
+
 /*
- * The slot that closes is held in the ring, as the queue is full.  Each time that the queue has
- * moved, the peer has as long again.  Socket locked.
+ * The slot that closes is held in the ring, as there is no room in the queue or, while everything is
+ * copied, none is used.  Each time that the peer has moved on, it has as long again.  Socket locked.
  */
 void pst_txq_close_held(struct pst_sock *ps)
 {
-	u32 head = ps->txq ? ps->txq->head : 0;
+	u32 at = progress(ps);
 
-	if (test_bit(PST_SOCK_CLOSE_HELD, &ps->flags) && head == ps->close_head)
+	if (test_bit(PST_SOCK_CLOSE_HELD, &ps->flags) && at == ps->close_at)
 		return;
-	ps->close_head = head;
+	ps->close_at = at;
 	ps->close_by = close_by(ps);
 	set_bit(PST_SOCK_CLOSE_HELD, &ps->flags);
 }

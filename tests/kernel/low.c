@@ -107,6 +107,44 @@ static uint16_t release(void)
 	return flags;
 }
 
+/*
+ * While buffers are low nothing is queued: the slot that closes is held in the ring.  A peer that never
+ * reads is given up after TCP_LINGER2 nevertheless, and others have the ring.
+ */
+static void closed_though_low(void)
+{
+	static const char data[4000];
+	int fd, other, one = 1, space = (int)nm_ring_space(p.tx);
+	uint64_t start, end;
+
+	port_pair(&p, &fd, &other);
+	t_ok(setsockopt(fd, IPPROTO_TCP, TCP_LINGER2, &one, sizeof(one)));
+	for (int held = 0; held < 20; held++) {		/* and it stays */
+		if ((int)nm_ring_space(p.tx) == space) {
+			port_put(&p, fd, data, sizeof(data));
+			held = 0;
+		}
+		port_sync(&p);
+		low_event();
+		if (held)
+			usleep(10000);
+	}
+	t_true(p.rx->flags & NR_PST_LOW);
+	t_must(!paste_tx_close(p.tx, fd));
+	start = now_ms();
+	end = start + 6000 * t_slower();
+	while (fcntl(fd, F_GETFD) >= 0 && now_ms() < end) {
+		port_sync(&p);
+		low_event();
+		usleep(10000);
+	}
+	t_fails(EBADF, fcntl(fd, F_GETFD));
+	t_le(900, now_ms() - start);
+	port_sync(&p);
+	t_eq(nm_ring_space(p.tx), space);
+	close(other);
+}
+
 int main(void)
 {
 	if (access(POOL, F_OK))
@@ -120,6 +158,8 @@ int main(void)
 	t_note("who has not asked");
 	t_eq(hold(), 0);
 	t_true(p.rx->flags & NR_PST_LOW);
+	t_note("a close while buffers are low");
+	closed_though_low();
 	t_eq(release(), 0);
 	t_note("short of buffers for one sync");
 	hold_at_once();
