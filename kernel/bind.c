@@ -207,6 +207,8 @@ static int bind_to(struct pst_file *pf, struct pst_port *port, struct nmreq_regi
 		return err;
 	}
 	fill_netmap_if(pf, port);
+	if (!has_rings(pf))	/* all buffers are of those who have */
+		reg->nr_extra_bufs = 0;
 	reg->nr_extra_bufs = give_extra(pf, port, reg->nr_extra_bufs);
 	report(pf, port, reg);
 	return 0;
@@ -257,6 +259,8 @@ int pst_file_bind(struct pst_file *pf, const char *name, struct nmreq_register *
 		pst_port_put(port);
 		return err;
 	}
+	if (ext)
+		pst_port_attend(port);	/* TCP may still have buffers of an earlier port's */
 	smp_store_release(&pf->port, port);	/* rings before port: bound_port() */
 	return 0;
 }
@@ -268,7 +272,8 @@ void pst_file_unbind(struct pst_file *pf)
 	if (!port)
 		return;
 	mutex_lock(&port->mutex);
-	take_extra_back(pf, port);
+	if (has_rings(pf))
+		take_extra_back(pf, port);
 	yield_rings(pf, port);
 	port->stale |= has_rings(pf) && !in_use(port);
 	/* If it is about to die, that is all the same; if not after all, who binds next does it. */

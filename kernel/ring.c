@@ -29,25 +29,22 @@
 #include "sized.h"
 #include "stack.h"
 
-static int kring_init(struct pst_kring *k, struct netmap_ring *ring, u32 n,
-		      u16 id, u16 dir, int64_t buf_ofs)
+/* The application can write all of it, so that another one gets it anew. */
+static void write_header(const struct pst_ring *ring, const struct pst_kring *k)
 {
-	k->ring = ring;
-	k->n = n;
-	memset(ring, 0, sizeof(*ring));
-	ring->buf_ofs = buf_ofs;
-	ring->num_slots = n;
-	ring->nr_buf_size = PST_BUF_SIZE;
-	ring->ringid = id;
-	ring->dir = dir;
-	return 0;
+	struct pst_region *region = ring->port->region;
+
+	memset(k->ring, 0, sizeof(*k->ring));
+	k->ring->buf_ofs = region->buf_ofs - pst_region_offset(region, k->ring);
+	k->ring->num_slots = k->n;
+	k->ring->nr_buf_size = PST_BUF_SIZE;
+	k->ring->ringid = ring->id;
+	k->ring->dir = k == &ring->rx;
 }
 
 int pst_ring_init(struct pst_ring *ring, struct pst_port *port, u16 id)
 {
 	struct pst_region *region = port->region;
-	struct netmap_ring *tx = pst_region_ring(region, id);
-	struct netmap_ring *rx = pst_region_ring(region, port->nrings + id);
 	int err;
 
 	ring->port = port;
@@ -60,10 +57,12 @@ int pst_ring_init(struct pst_ring *ring, struct pst_port *port, u16 id)
 	INIT_LIST_HEAD(&ring->acceptable);
 	INIT_LIST_HEAD(&ring->closing);
 	INIT_LIST_HEAD(&ring->nicqs);
-	kring_init(&ring->tx, tx, port->tx_slots, id, 0,
-		   region->buf_ofs - pst_region_offset(region, tx));
-	kring_init(&ring->rx, rx, port->rx_slots, id, 1,
-		   region->buf_ofs - pst_region_offset(region, rx));
+	ring->tx.ring = pst_region_ring(region, id);
+	ring->tx.n = port->tx_slots;
+	write_header(ring, &ring->tx);
+	ring->rx.ring = pst_region_ring(region, port->nrings + id);
+	ring->rx.n = port->rx_slots;
+	write_header(ring, &ring->rx);
 	ring->rx_sock = kvcalloc(port->rx_slots, sizeof(*ring->rx_sock), PST_GFP_SIZED);
 	ring->tx_buf = kvcalloc(port->tx_slots, sizeof(*ring->tx_buf), PST_GFP_SIZED);
 	ring->tx_sock = kvcalloc(port->tx_slots, sizeof(*ring->tx_sock), PST_GFP_SIZED);
@@ -85,14 +84,13 @@ int pst_ring_start(struct pst_ring *ring)
 
 	spin_lock_bh(&ring->lock);
 	for (i = 0; i < k->n; i++) {
-		u32 buf;
+		u32 buf = ring->tx_buf[i];
 
-		if (ring->tx_buf[i] != PST_BUF_NONE)
-			continue;
-		buf = pst_buf_take(&ring->pool);
+		if (buf == PST_BUF_NONE)
+			buf = pst_buf_take(&ring->pool);
 		if (buf == PST_BUF_NONE) {
 			err = -ENOMEM;
-			break;
+			continue;	/* others may have theirs */
 		}
 		pst_buf_show(ring->pool.bufs, buf);
 		ring->tx_buf[i] = buf;
@@ -105,34 +103,57 @@ int pst_ring_start(struct pst_ring *ring)
 	return err;
 }
 
-static void clear_indexes(struct pst_kring *k)
+static void clear_indexes(const struct pst_ring *ring, struct pst_kring *k)
 {
 	k->head = k->tail = k->fill = k->sent = 0;
-	k->ring->head = k->ring->cur = k->ring->tail = 0;
-	k->ring->flags = 0;
+	write_header(ring, k);
+}
+
+/* What no application has seen goes nowhere. */
+static void drop_unpublished(struct pst_ring *ring)
+{
+	struct pst_kring *k = &ring->rx;
+	u32 i;
+
+	spin_lock_bh(&ring->lock);
+	for (i = k->tail; i != k->fill; i = pst_kring_next(k, i))
+		pst_buf_give_back(&ring->pool, READ_ONCE(k->ring->slot[i].buf_idx));
+	spin_unlock_bh(&ring->lock);
 }
 
 /*
- * As new, for the next application; but TX slots keep their buffers if @keep_buffers, else
- * pst_ring_start() has to follow.  Syncs are kept out, and no socket has the ring any more.
+ * The buffer that slot @i had from us, if it is still there and the application's: KERNEL from now
+ * on, so that no other slot has it.
+ */
+static u32 keep_own(struct pst_ring *ring, u32 i)
+{
+	u32 buf = ring->tx_buf[i];
+
+	if (READ_ONCE(ring->tx.ring->slot[i].buf_idx) == buf && buf >= PST_BUF_FIRST &&
+	    buf < ring->pool.bufs->n - 1 &&
+	    pst_buf_move(ring->pool.bufs, buf, PST_BUF_USER, PST_BUF_KERNEL))
+		return buf;
+	return PST_BUF_NONE;
+}
+
+/*
+ * As new, for the next application, once pst_ring_start() has followed; with @keep_buffers TX slots
+ * keep those that are theirs.  Syncs are kept out, and no socket has the ring any more.
  */
 void pst_ring_clear(struct pst_ring *ring, bool keep_buffers)
 {
 	u32 i;
 
-	clear_indexes(&ring->rx);
+	drop_unpublished(ring);
+	clear_indexes(ring, &ring->rx);
 	memset(ring->rx.ring->slot, 0, ring->rx.n * sizeof(struct netmap_slot));
-	clear_indexes(&ring->tx);
+	clear_indexes(ring, &ring->tx);
 	for (i = 0; i < ring->tx.n; i++) {
 		if (ring->tx_sock[i])
 			pst_sock_put(ring->tx_sock[i]);
 		ring->tx_sock[i] = NULL;
-		ring->tx.ring->slot[i] = (struct netmap_slot){
-			.buf_idx = keep_buffers ? ring->tx_buf[i] : PST_BUF_NONE,
-			.len = PST_BUF_SIZE,
-		};
-		if (!keep_buffers)
-			ring->tx_buf[i] = PST_BUF_NONE;
+		ring->tx_buf[i] = keep_buffers ? keep_own(ring, i) : PST_BUF_NONE;
+		ring->tx.ring->slot[i] = (struct netmap_slot){ .len = PST_BUF_SIZE };
 	}
 	ring->low_told = false;
 }

@@ -518,10 +518,12 @@ static void held(void)
 	static const char text[] = "logged, not yet kept";
 	char *mem = supply("memfd", FEW);
 	struct netmap_slot *s;
+	char answer[sizeof(text)];
 	struct port holder, p;
 	struct request r;
 	int sock, peer;
 	uint64_t user;
+	uint32_t idx;
 
 	t_note("held");
 	prepare(&r, mem, FEW);
@@ -532,12 +534,29 @@ static void held(void)
 	s = port_next(&p, 2000);
 	t_must(s);
 	user = port_stats(&p).port.buf_user;	/* that one, and those in TX slots */
+	idx = p.tx->slot[0].buf_idx;		/* it is to be sent, but the application dies */
+	p.tx->slot[0].buf_idx = s->buf_idx;
+	paste_rx_keep(s, idx);
+	paste_rx_release(p.rx);
+	port_sync(&p);
 	port_close(&p);
 	close(sock);
 	close(peer);
 	t_must(!port_open(&p, "stack:0", NULL));
 	t_true(nm_ring_empty(p.rx));
 	t_eq(port_stats(&p).port.buf_user, user);
+	for (uint32_t i = 0; i < p.tx->num_slots; i++)
+		for (uint32_t j = 0; j < i; j++)
+			t_must(p.tx->slot[i].buf_idx != p.tx->slot[j].buf_idx);
+	port_pair(&p, &sock, &peer);
+	for (uint32_t i = 0; i < p.tx->num_slots; i++) {	/* all of them are the application's */
+		port_put(&p, sock, text, sizeof(text));
+		port_sync(&p);
+		t_must(read_n(peer, answer, sizeof(answer), 1000) == sizeof(answer));
+	}
+	t_eq(port_stats(&p).counters.bad_owner, 0);
+	close(sock);
+	close(peer);
 	port_close(&p);
 	port_close(&holder);
 	munmap(mem, FEW);

@@ -12,16 +12,17 @@
 
 static const char name[] = "stack:heirs";
 
-/* Keeps the port as `pastectl hold` does: a descriptor without rings. */
+/* Keeps the port as `pastectl hold` does: a descriptor without rings, which gets no buffers either. */
 static int hold(void)
 {
 	struct nmreq_register reg = {
 		.nr_mode = NR_REG_ALL_NIC, .nr_flags = NR_TX_RINGS_ONLY | NR_RX_RINGS_ONLY,
-		.nr_tx_slots = 256, .nr_rx_slots = 256, .nr_extra_bufs = 0,
+		.nr_tx_slots = 256, .nr_rx_slots = 256, .nr_extra_bufs = 8,
 	};
 	int fd = open("/dev/netmap", O_RDWR | O_CLOEXEC);
 
 	t_must(fd >= 0 && !port_ioctl(fd, NETMAP_REQ_REGISTER, name, &reg));
+	t_eq(reg.nr_extra_bufs, 0);
 	return fd;
 }
 
@@ -31,6 +32,15 @@ static struct nmreq_pst_stats stats(int fd)
 
 	t_ok(port_ioctl(fd, NETMAP_REQ_PST_STATS, name, &st));
 	return st;
+}
+
+/* What netmap says is constant, and whoever maps the ring can write. */
+static void spoil(struct netmap_ring *r)
+{
+	*(int64_t *)(uintptr_t)&r->buf_ofs += 4096;
+	*(uint32_t *)(uintptr_t)&r->num_slots = 3;
+	*(uint32_t *)(uintptr_t)&r->nr_buf_size = 1;
+	*(uint16_t *)(uintptr_t)&r->ringid = 5;
 }
 
 /* Takes all extra buffers off the list, has slots of every kind on their way, and waits to be killed. */
@@ -52,6 +62,8 @@ static void live(uint16_t number, int ready)
 	t_must(s && slot_len(s) == 8);
 	t_must(write(fd, "another one", 11) == 11);
 	port_put(&p, keep, "not sent", 8);
+	spoil(p.tx);
+	spoil(p.rx);
 	t_must(write(ready, "r", 1) == 1);
 	for (;;)
 		pause();
