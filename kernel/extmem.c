@@ -103,6 +103,11 @@ static bool idle_but_for(struct folio *folio, int others)
 	return count <= before + others && explained(folio) == before;
 }
 
+static bool is_on_no_list(struct folio *folio)
+{
+	return !folio_test_lru(folio) && !folio_test_hugetlb(folio);
+}
+
 /* Does nobody use this page, of which all users but pins and mappings come by us? */
 bool pst_extmem_idle(struct page *page)
 {
@@ -114,7 +119,26 @@ bool pst_extmem_idle_new(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 
-	return idle_but_for(folio, !folio_test_lru(folio) && !folio_test_hugetlb(folio));
+	if (!is_on_no_list(folio))
+		return idle_but_for(folio, 0);
+	/* Put there in between?  Then that reference is somebody else's. */
+	return idle_but_for(folio, 1) && is_on_no_list(folio);
+}
+
+/*
+ * Does somebody still use one of the first @n pages?  Of a device's, and of parts of huge ones,
+ * that is not known.
+ */
+bool pst_extmem_in_use(const struct pst_extmem *ext, u32 n)
+{
+	u32 i;
+
+	if (ext->device || ext->copy_only)
+		return false;
+	for (i = 0; i < n; i++)
+		if (!folio_test_large(page_folio(ext->page[i])) && !pst_extmem_idle_new(ext->page[i]))
+			return true;
+	return false;
 }
 
 /* ---------------------------------------------------------------- life */

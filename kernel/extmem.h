@@ -26,6 +26,7 @@ void pst_extmem_unpin(struct pst_extmem *ext);
 u32 pst_extmem_find(const struct pst_extmem *ext, const struct page *page);
 bool pst_extmem_idle(struct page *page);
 bool pst_extmem_idle_new(struct page *page);
+bool pst_extmem_in_use(const struct pst_extmem *ext, u32 n);
 int pst_extmem_in_mm(struct pst_extmem *ext, int (*fn)(void *arg), void *arg);
 
 #endif /* PST_EXTMEM_H */

@@ -349,6 +349,7 @@ int pst_port_renew(struct pst_port *port)
 		err = pst_ring_start(&port->ring[i]) ?: err;
 	port->stale = err;
 	pst_port_resume(port);
+	pst_port_attend(port);	/* TCP may still have some of it */
 	return err;
 }
 
@@ -415,6 +416,16 @@ static bool affordable(u32 rings, u32 bufs)
 	return bufs + rings * (pst_pool_size(bufs) / PAGE_SIZE) <= (u64)si_mem_available();
 }
 
+/* Buffers for NIC and TCP once rings and application have theirs; some may not be back yet. */
+static u32 pool_of(struct pst_bufs *bufs, u32 taken)
+{
+	u32 count[PST_BUF_STATES], n;
+
+	pst_bufs_count(bufs, count);
+	n = count[PST_BUF_FREE] + count[PST_BUF_SENT];
+	return n - min(n, taken);
+}
+
 static struct pst_port *port_create(const char *name, const struct pst_port_config *cfg)
 {
 	u32 wanted = READ_ONCE(pool_bufs);
@@ -454,9 +465,7 @@ static struct pst_port *port_create(const char *name, const struct pst_port_conf
 		port->region = NULL;
 		goto err_free;
 	}
-	/* Of what is there once rings and application have theirs. */
-	pool = port->region->bufs.nfree;
-	pool -= min(pool, slots + cfg->extra_bufs);
+	pool = pool_of(&port->region->bufs, slots + cfg->extra_bufs);
 	port->region->bufs.low = min(pool, wanted * cfg->rings) / 16;
 	port->nrings = cfg->rings;
 	for (i = 0; i < cfg->rings; i++) {

@@ -136,6 +136,9 @@ static int carve(struct pst_region *region, const struct pst_geometry *g,
 	if (bufs < cfg->pools.nr_buf_pool_objtotal || bufs < cfg->nkeep ||
 	    bufs - cfg->nkeep < g->bufs)
 		return -ENOMEM;
+	/* An earlier port of another geometry may have had buffers here. */
+	if (pst_extmem_in_use(region->ext, region->buf_ofs >> PAGE_SHIFT))
+		return -EBUSY;
 	region->size += (size_t)bufs * PST_BUF_SIZE;
 	region->ctl = vmap(region->ext->page, region->buf_ofs >> PAGE_SHIFT, VM_MAP, PAGE_KERNEL);
 	if (!region->ctl)

@@ -24,6 +24,7 @@ weak void pst_extmem_unpin(struct pst_extmem *ext) { }
 weak u32 pst_extmem_find(const struct pst_extmem *ext, const struct page *page) { return U32_MAX; }
 weak bool pst_extmem_idle(struct page *page) { return true; }
 weak bool pst_extmem_idle_new(struct page *page) { return true; }
+weak bool pst_extmem_in_use(const struct pst_extmem *ext, u32 n) { return false; }
 
 weak int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_queues *want) { return 0; }
 weak int pst_nic_detach(struct pst_port *port, const char *ifname) { return 0; }
