@@ -41,6 +41,7 @@ struct pst_owner {
 struct pst_txq {
 	u32 head, tail;		/* free-running */
 	struct pst_owner sender;	/* of all that is in it, where that matters: as_caller */
+	const struct cred *cred;	/* its */
 	struct pst_txq_entry e[PST_TXQ_MAX];
 };
 

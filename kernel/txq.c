@@ -16,6 +16,9 @@
  *                     port's housekeeping when no sync comes
  */
 #include <linux/bvec.h>
+#include <linux/cred.h>
+#include <linux/pid.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <net/tcp.h>
 
@@ -80,20 +83,34 @@ static struct pst_txq_entry *txq_at(struct pst_txq *q, u32 i)
 	return &q->e[i % PST_TXQ_MAX];
 }
 
+static bool is_heir(const struct pst_txq *q)
+{
+	return !(current->flags & PF_KTHREAD) && !pid_has_task(q->sender.tgid, PIDTYPE_TGID) &&
+	       uid_eq(current_euid(), q->cred->euid) && gid_eq(current_egid(), q->cred->egid);
+}
+
 /*
  * The peer of a Unix socket may be told who sends.  So what waits is sent by the process that gave
- * it, in its own syncs, and not by housekeeping; and a queue is of one process at a time.
+ * it, in its own syncs, and not by housekeeping; and a queue is of one process at a time.  When
+ * that has ended, another one of the same user that has the port goes on.
  */
 static bool goes_as_caller(const struct pst_sock *ps)
 {
 	return !ps->proto || !ps->proto->as_caller || !pst_txq_len(ps) ||
-	       pst_owned_by_caller(&ps->txq->sender);
+	       pst_owned_by_caller(&ps->txq->sender) || is_heir(ps->txq);
+}
+
+static void forget_sender(struct pst_txq *q)
+{
+	pst_owner_destroy(&q->sender);
+	put_cred(q->cred);
 }
 
 static void note_sender(struct pst_txq *q)
 {
-	pst_owner_destroy(&q->sender);
+	forget_sender(q);
 	pst_owner_init(&q->sender);
+	q->cred = get_current_cred();
 }
 
 /* As long as a closed socket waits for its peer; which may never read. */
@@ -131,8 +148,9 @@ static u32 progress(const struct pst_sock *ps)
 }
 
 /*
- * The slot that closes is held in the ring, as there is no room in the queue or, while everything is
- * copied, none is used.  Each time that the peer has moved on, it has as long again.  Socket locked.
+ * The slot that closes is held in the ring, as there is no room in the queue or, while everything
+ * is copied, none is used.  Each time that the peer has moved on, it has as long again.  Socket
+ * locked.
  */
 void pst_txq_close_held(struct pst_sock *ps)
 {
@@ -167,7 +185,7 @@ void pst_txq_drop(struct pst_sock *ps)
 void pst_txq_free(struct pst_sock *ps)
 {
 	if (ps->txq)
-		pst_owner_destroy(&ps->txq->sender);
+		forget_sender(ps->txq);
 	kfree(ps->txq);
 }
 

@@ -354,6 +354,65 @@ static void resets(const struct kind *k, bool linger)
 	close(sock);
 }
 
+/* Sends until the socket is full and some of it is queued, then ends; how many bytes those were. */
+static long fill_and_exit(int sock)
+{
+	static char data[4000];
+	long bytes = 0;
+	int ends[2], status;
+	pid_t child;
+
+	t_must(!pipe2(ends, O_CLOEXEC));
+	child = fork();
+	t_must(child >= 0);
+	if (!child) {
+		struct netmap_slot *s = NULL;
+
+		t_must(!port_register(&p, sock));
+		for (; !s && bytes < 10000000; bytes += sizeof(data)) {
+			port_put(&p, sock, data, sizeof(data));
+			port_sync(&p);
+			s = port_next(&p, 0);
+		}
+		t_must(s && s->err == EAGAIN);
+		paste_rx_release(p.rx);
+		t_must(write(ends[1], &bytes, sizeof(bytes)) == sizeof(bytes));
+		_exit(0);
+	}
+	close(ends[1]);
+	t_must(read(ends[0], &bytes, sizeof(bytes)) == sizeof(bytes));
+	close(ends[0]);
+	t_must(waitpid(child, &status, 0) == child);
+	return bytes;
+}
+
+/* What a process has queued that has ended is sent by another one of its user that has the port. */
+static void heir(void)
+{
+	static char data[65536];
+	uint64_t end = now_ms() + 3000 * t_slower();
+	long bytes, got = 0;
+	int sock, peer;
+	ssize_t n;
+
+	t_note("a sender that has ended");
+	unix_pair(&sock, &peer);
+	bytes = fill_and_exit(sock);
+	while (got < bytes && now_ms() < end) {
+		n = recv(peer, data, sizeof(data), MSG_DONTWAIT);
+		if (n > 0)
+			got += n;
+		else
+			usleep(1000);
+		port_sync(&p);
+	}
+	t_eq(got, bytes);
+	while (!nm_ring_empty(p.rx))
+		paste_rx_release(p.rx);
+	close(sock);
+	close(peer);
+}
+
 static void unix_only(void)
 {
 	union { struct cmsghdr h; char room[CMSG_SPACE(sizeof(int))]; } control = {
@@ -379,6 +438,8 @@ static void unix_only(void)
 
 	close(sock);
 	close(peer);
+
+	heir();
 
 	t_note("other kinds");
 	t_must(!socketpair(AF_UNIX, SOCK_SEQPACKET, 0, s));
