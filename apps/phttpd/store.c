@@ -492,8 +492,10 @@ static int insert(struct store *st, struct store_write *w, struct found *f)
 		.key = f->key,
 	};
 	uint64_t number, ref;
-	int err;
+	int err = st->seq == st->bound ? store_raise_bound(st) : 0;
 
+	if (err)
+		return err;
 	r.seq = st->seq + 1;
 	r.committed = st->committed;
 	if (reserve(&st->superseded, 1) ||
@@ -504,11 +506,11 @@ static int insert(struct store *st, struct store_write *w, struct found *f)
 	ref = record_write(&st->space, &r, w->piece);
 	if (!ref)
 		return -ENOBUFS;
+	/* Whether it gets an entry or not: the next record may lie there, and must not be taken for it. */
+	st->seq++;
 	err = paste_btree_insert(st->tree, number, ref);
 	if (err)
 		record_free(&st->space, record_line(ref));
-	else
-		st->seq++;
 	return err;
 }
 
@@ -518,10 +520,8 @@ int store_put(struct store_write *w, const void *key, size_t len, bool *created)
 	struct found f;
 	int err;
 
-	err = st->seq == st->bound ? store_raise_bound(st) : 0;
 	find(st, key, len, &f);
-	if (!err)
-		err = insert(st, w, &f);
+	err = insert(st, w, &f);
 	if ((err == -ENOSPC || err == -ENOBUFS) && reclaim(st)) {
 		find(st, key, len, &f);
 		err = insert(st, w, &f);

@@ -3,3 +3,5 @@
 # from the library's.
 store_crash_SRCS := $(addprefix ../../apps/phttpd/,space.c record.c store.c store_recover.c siphash.c)
 store_crash_CFLAGS := -I../../apps/phttpd -I../../lib -rdynamic
+store_full_crash_SRCS := $(store_crash_SRCS)
+store_full_crash_CFLAGS := -I../../apps/phttpd -I../../lib
