@@ -52,6 +52,8 @@
 #define ROUND		128	/* TX slots after which the next round begins */
 #define RX_SLOTS	1024	/* of a ring: also the pieces that may have to be kept */
 
+#define HELD_MAX	1024	/* pieces that unfinished requests may keep: the rest is the store's */
+
 #define PORT_MIN	(5 * RX_SLOTS)	/* slots of two rings, spare buffers, NIC and TCP */
 
 /* A piece kept until its connection goes on. */
@@ -83,7 +85,9 @@ struct loop {
 	struct client **client;	/* by descriptor */
 	int clients;		/* size of that array */
 	struct paste_bufs bufs;
+	uint32_t held;		/* pieces kept by requests */
 	uint64_t round;
+	uint32_t tail;		/* the TX ring's, when it was last crowded */
 	uint32_t handed;	/* the TX ring's head at the last poll() or hand_over() */
 	uint32_t in_round;	/* TX slots handed over since the last poll() */
 	int last_fd;		/* whose answer the last TX slot has, -1: none that may grow */
@@ -270,7 +274,10 @@ static bool paste_hold(struct http *h, struct buf *b)
 {
 	struct loop *l = worker_of(h)->private;
 
-	return paste_bufs_hold(&l->bufs, b);
+	if (l->held >= HELD_MAX || !paste_bufs_hold(&l->bufs, b))
+		return false;
+	l->held++;
+	return true;
 }
 
 static void paste_drop(struct http *h, struct buf *b)
@@ -278,6 +285,7 @@ static void paste_drop(struct http *h, struct buf *b)
 	struct loop *l = worker_of(h)->private;
 
 	paste_bufs_drop(&l->bufs, b);
+	l->held--;
 }
 
 /*
@@ -403,7 +411,7 @@ static void finish(struct loop *l, struct client *c)
 		enqueue(l, c);
 	else if (c->eof || c->conn.http.end == HTTP_CLOSE)
 		client_close(l, c);
-	else
+	else if (c->conn.list != &l->set.linger)	/* what still comes does not prolong it */
 		conn_linger(&c->conn);
 }
 
@@ -543,14 +551,37 @@ static void on_data(struct loop *l, struct client *c, struct netmap_slot *s)
  */
 static void learn_congestion(struct loop *l)
 {
-	if (!l->run)
-		return;
 	for (uint32_t i = l->rx->head; i != l->rx->tail; i = nm_ring_next(l->rx, i)) {
 		const struct netmap_slot *s = &l->rx->slot[i];
 		struct client *c = s->fd < l->clients ? l->client[s->fd] : NULL;
 
 		if (c && paste_rx_is_event(s) && s->err == EAGAIN)
 			c->congested = !(s->flags & NS_PST_CLEAR);
+	}
+}
+
+/*
+ * What the kernel holds back after a poll() is in everybody's way. When that is half of the ring, who
+ * has waited longest for its peer has to give way. When there is no room for input and nothing moves,
+ * at once, and without having been told: the word of its congestion may find no room either.
+ */
+static void make_way(struct loop *l)
+{
+	bool stuck = tx_free(l) < TX_RESERVE && l->tx->tail == l->tail;
+	struct client *victim = NULL;
+
+	l->tail = l->tx->tail;
+	for (uint32_t i = nm_ring_next(l->tx, l->tx->tail); i != l->tx->head;
+	     i = nm_ring_next(l->tx, i)) {
+		int fd = l->tx->slot[i].fd;
+		struct client *c = fd >= 0 && fd < l->clients ? l->client[fd] : NULL;
+
+		if (c && (c->congested || stuck) && (!victim || c->conn.stamp < victim->conn.stamp))
+			victim = c;
+	}
+	if (victim && (stuck || l->w->now - victim->conn.stamp >= CONN_PATIENCE)) {
+		l->w->http.stats.starved++;
+		client_close(l, victim);
 	}
 }
 
@@ -761,7 +792,7 @@ static int serve_round(struct loop *l)
 		{ .fd = l->port->fd, .events = POLLIN },
 		{ .fd = l->rare, .events = POLLIN },
 	};
-	bool again = l->run || !nm_ring_empty(l->rx);
+	bool again = l->run || !nm_ring_empty(l->rx), crowded;
 
 	/* What waits for TX slots sleeps until there are some. */
 	if (tx_free(l) < TX_RESERVE)
@@ -774,7 +805,11 @@ static int serve_round(struct loop *l)
 	l->handed = l->tx->head;
 	l->last_fd = -1;
 	settle_lent(l);
-	learn_congestion(l);
+	crowded = tx_free(l) < l->tx->num_slots / 2;
+	if (l->run || crowded)
+		learn_congestion(l);
+	if (crowded)
+		make_way(l);
 	run_all(l);
 	receive_all(l);
 	http_batch(&l->w->http);

@@ -195,6 +195,8 @@ static void finish(struct http_conn *c)
 /* Answer with an error now, wherever the request's end may be, and end the connection. */
 static void refuse(struct http_conn *c, int status)
 {
+	if (!c->target_len)	/* the method is that of the request before */
+		c->parser.method = HTTP_GET;
 	app_end(c);
 	reset(c);
 	c->status = status;

@@ -7,6 +7,7 @@ exit status 0 passed, 1 failed, 77 the back end is not available.
 """
 import argparse
 import collections
+import contextlib
 import os
 import random
 import re
@@ -244,6 +245,22 @@ def slow_readers_at_once():
         assert ask(server, post)[0] == 200
 
 
+def very_many_slow_readers():
+    """The same with so many that whatever is theirs fills what is everybody's; some are given up."""
+    post = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n\r\nx"
+    with Server("--reply-size", "4M", "--idle-timeout", "300") as server:
+        slow = [server.connect(receive_buffer=4096) for _ in range(600)]
+        for s in slow:
+            with contextlib.suppress(ConnectionError):
+                s.sendall(GET)
+        for _ in range(5):
+            time.sleep(0.5)
+            assert ask(server, post)[0] == 200
+        for s in slow:
+            s.close()
+        assert ask(server, post)[0] == 200
+
+
 def ends_of_connections():
     with Server() as server:
         with server.connect() as s:
@@ -365,6 +382,20 @@ def idle_timeout():
             busy.sendall(GET)
             assert a.next()[0] == 200
     assert server.counters["timeouts"] == 2
+
+
+def refused_goes_on():
+    """Who sends on behind an error is read from for a while only."""
+    with Server() as server, server.connect() as s:
+        s.sendall(b"BAD\r\n\r\n")
+        end = time.time() + 8 * SLOWER
+        try:
+            while time.time() < end:
+                s.sendall(b"x")
+                time.sleep(0.2)
+        except ConnectionError:
+            return
+        raise AssertionError("it is still there")
 
 
 def expect_continue():
@@ -648,6 +679,24 @@ def store_full():
             s.close()
 
 
+def store_beside_keepers():
+    """Requests that never end do not take the store's space."""
+    with Region("64M") as path, stored(path) as server:
+        keepers = [server.connect() for _ in range(250)]
+        for s in keepers:
+            s.sendall(b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n")
+        for _ in range(60):
+            for s in keepers:
+                with contextlib.suppress(ConnectionError):
+                    s.sendall(b"a")
+        s = Store(server)
+        assert s.put(b"key", bytes(1 << 20)) == 201
+        s.verify()
+        s.close()
+        for s in keepers:
+            s.close()
+
+
 def anonymous_memory(server):
     with open(f"/proc/{server.process.pid}/status") as f:
         return int(re.search(r"RssAnon:\s+(\d+) kB", f.read())[1]) << 10
@@ -837,10 +886,10 @@ def bad_command_lines():
 
 
 TESTS = [request_answer_and_pipeline, single_bytes, errors, large_bodies, large_replies,
-         slow_readers, slow_readers_at_once, ends_of_connections, stalled_and_half_closed,
-         stops_while_clients_come, limit_of_connections, idle_timeout, expect_continue, held_buffers, mixture,
-         store_values, store_killed, store_replaced_while_read, store_full, store_listings_unread, store_log,
-         store_mixture, store_refused, bad_command_lines]
+         slow_readers, slow_readers_at_once, very_many_slow_readers, ends_of_connections, stalled_and_half_closed,
+         stops_while_clients_come, limit_of_connections, idle_timeout, refused_goes_on, expect_continue, held_buffers,
+         mixture, store_values, store_killed, store_replaced_while_read, store_full, store_beside_keepers,
+         store_listings_unread, store_log, store_mixture, store_refused, bad_command_lines]
 
 
 def main():

@@ -17,7 +17,7 @@ import selftest as own  # noqa: E402
 THROUGH_NIC = ("request_answer_and_pipeline", "single_bytes", "errors", "large_bodies", "ends_of_connections")
 
 
-def selftest(backend, *options, count=24):
+def selftest(backend, *options, count=27):
     _, output = t.guest().status("sh", "-c", "ulimit -n 100000; exec python3 apps/phttpd/selftest.py --backend %s %s"
                                  " apps/phttpd/phttpd" % (backend, " ".join(options)), timeout=350)
     results = [line for line in output.splitlines() if line.startswith(("ok ", "not ok "))]
@@ -35,7 +35,7 @@ def test_paste():
 # [timeout=360]
 def test_paste_copy():
     """The store with --copy: values go in and out as over sockets."""
-    selftest("paste", "--store-option=--copy", "--only", "store", count=8)
+    selftest("paste", "--store-option=--copy", "--only", "store", count=9)
 
 
 # [timeout=360]
@@ -145,19 +145,19 @@ def test_busy_uring():
 # [timeout=360 cpus=2 queues=2]
 def test_paste_threads():
     """Two threads with a ring each pass the same, but for the store."""
-    selftest("paste", "--threads", "2", count=16)
+    selftest("paste", "--threads", "2", count=18)
 
 
 # [timeout=360 cpus=2 queues=2]
 def test_epoll_threads():
     """The same over epoll."""
-    selftest("epoll", "--threads", "2", count=16)
+    selftest("epoll", "--threads", "2", count=18)
 
 
 # [timeout=360 cpus=2 queues=2]
 def test_uring_threads():
     """The same over io_uring."""
-    selftest("uring", "--threads", "2", count=16)
+    selftest("uring", "--threads", "2", count=18)
 
 
 PORT = 8080

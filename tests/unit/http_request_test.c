@@ -73,6 +73,13 @@ static void head__no_body(void **state)
 	assert_int_equal(next_answer(false).body_len, 64);
 	no_more_answers();
 
+	feed_text("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n\x01");
+	next_answer(true);
+	a = next_answer(false);		/* to no HEAD any more */
+	assert_int_equal(a.status, 400);
+	assert_true(a.body_len > 0);
+	no_more_answers();
+
 	reconfigure(0, 1 << 20);
 	feed_text("HEAD / HTTP/1.1\r\nHost: a\r\n\r\n");
 	answers_at = 0;
@@ -223,6 +230,18 @@ static void error__each_status(void **state)
 		{ 400, HTTP_LINGER, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
 				    "Transfer-Encoding: chunked\r\n\r\n" },
 		{ 400, HTTP_LINGER, "POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n" },
+		/* What ends a line for us only hides a length, or a request, from who passes it on. */
+		{ 400, HTTP_LINGER, "POST / HTTP/1.1\r\nHost: a\r\nX:\rZContent-Length: 5\r\n\r\nhello" },
+		{ 400, HTTP_LINGER, "POST / HTTP/1.1\r\nHost: a\r\nX:\rZTransfer-Encoding: chunked\r\n"
+				    "\r\n5\r\nhello\r\n0\r\n\r\n" },
+		{ 400, HTTP_LINGER, "GET / HTTP/1.1\r\nX:\rZHost: a\r\n\r\n" },
+		{ 400, HTTP_LINGER, "GET / HTTP/1.1\r\nHost: a\r\n\rZ" },
+		{ 400, HTTP_LINGER, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+				    "\r\n5\rZhello\r\n0\r\n\r\n" },
+		{ 400, HTTP_LINGER, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+				    "\r\n5\r\nhelloXX0\r\n\r\n" },
+		{ 400, HTTP_LINGER, "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n"
+				    "\r\n5\r\nhello\r\n0\r\n\rZ" },
 		{ 413, HTTP_LINGER, "POST / HTTP/1.1\r\nHost: a\r\n"
 				    "Content-Length: 1048577\r\n\r\n" },
 		{ 417, HTTP_LINGER, "POST / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n"
