@@ -20,7 +20,8 @@
  *
  * Slots for a full socket stay in the TX ring when the kernel has no queue for them, and a ring
  * full of them would stop everybody.  So each side gets no more of them in a round than the
- * kernel queues, and only some when buffers are low, when it queues none.
+ * kernel queues, and only some when buffers are low, when it queues none.  If it is full all the
+ * same and nothing moves, the connection of its first slot is reset.
  */
 #include <arpa/inet.h>
 #include <err.h>
@@ -343,6 +344,26 @@ static void look_ahead(uint32_t i)
 	}
 }
 
+/*
+ * There is no room and nothing has moved since the last poll(): all that is in the TX ring waits for
+ * peers that do not read.  The first of them gives way.
+ */
+static void make_way(void)
+{
+	static uint32_t last;
+	bool stuck = nm_ring_space(tx) <= ROOM && tx->tail == last;
+
+	last = tx->tail;
+	for (uint32_t i = nm_ring_next(tx, last); stuck && i != tx->head; i = nm_ring_next(tx, i)) {
+		int fd = tx->slot[i].fd;
+
+		if (fd > 0 && fd < FDS && side[fd].peer) {
+			abandon(fd);
+			return;
+		}
+	}
+}
+
 /* Returns false if it had to stop early, for want of TX slots. */
 static bool receive_all(void)
 {
@@ -418,6 +439,7 @@ int main(int argc, char **argv)
 		rounds++;
 		close_all();
 		learn_congestion();
+		make_way();
 		run_all();
 		on_connected();
 		all = receive_all();

@@ -178,7 +178,7 @@ def test_many_slow_readers():
     served meanwhile, and the proxy sleeps when it can do nothing.
     """
     with proxy() as pair, contextlib.ExitStack() as ends:
-        quick, slow = settled(pair()), [pair() for _ in range(64)]
+        quick, slow = settled(pair()), [pair() for _ in range(150)]
         for s in (s for both in slow for s in both):
             ends.enter_context(s)
         sent = dict.fromkeys(slow, 0)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* apps/proxy: numbers that are used again, buffers that run out, and bursts, on rings that the test fills. */
+/* apps/proxy: numbers that are used again, buffers and slots that run out, bursts; on rings that the test fills. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -112,6 +112,7 @@ static bool one_round(void)
 	rounds++;
 	close_all();
 	learn_congestion();
+	make_way();
 	run_all();
 	return receive_all();
 }
@@ -282,11 +283,37 @@ static void congestion_first(void **state)
 	assert_int_equal(sent_to(side[slow].peer, before), BURST_LOW);
 }
 
+/* A ring full of what nobody takes: the first one is reset, the others and who comes go on. */
+static void full_ring(void **state)
+{
+	int slow[SLOTS], n = 0, quick = established();
+	uint32_t before;
+
+	(void)state;
+	spare_buffers(SLOTS);
+	rx->flags = NR_PST_LOW;
+	for (; nm_ring_space(tx) > ROOM; n++) {
+		slow[n] = established();
+		arrives(slow[n], 0, 0, "to it");
+		one_round();
+	}
+	arrives(quick, 0, 0, "question");
+	assert_false(one_round());
+	assert_int_equal(side[slow[0]].peer, 0);
+	assert_int_not_equal(side[slow[1]].peer, 0);
+	assert_int_equal(nclosing, 2);
+	tx->tail = nm_ring_next(tx, tx->tail);	/* its slot came back */
+	before = tx->head;
+	assert_true(one_round());
+	assert_int_not_equal(side[slow[1]].peer, 0);
+	assert_int_equal(sent_to(side[quick].peer, before), 1);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(numbers), T(no_spares), T(no_spares_at_all), T(bursts), T(congestion_first),
+		T(numbers), T(no_spares), T(no_spares_at_all), T(bursts), T(congestion_first), T(full_ring),
 	};
 
 	return cmocka_run_group_tests_name("proxy", tests, NULL, NULL);
