@@ -286,7 +286,7 @@ static void congestion_first(void **state)
 /* A ring full of what nobody takes: the first one is reset, the others and who comes go on. */
 static void full_ring(void **state)
 {
-	int slow[SLOTS], n = 0, quick = established();
+	int slow[SLOTS] = { 0 }, n = 0, quick = established();
 	uint32_t before;
 
 	(void)state;
