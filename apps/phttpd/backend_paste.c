@@ -51,9 +51,7 @@
 #define PART		24	/* TX slots handed over together, if there is more to answer */
 #define ROUND		128	/* TX slots after which the next round begins */
 #define RX_SLOTS	1024	/* of a ring: also the pieces that may have to be kept */
-
 #define HELD_MAX	1024	/* pieces that unfinished requests may keep: the rest is the store's */
-
 #define PORT_MIN	(5 * RX_SLOTS)	/* slots of two rings, spare buffers, NIC and TCP */
 
 /* A piece kept until its connection goes on. */
@@ -105,6 +103,12 @@ static struct loop *loop_of(const struct http_conn *hc)
 static struct client *client_of(struct http_conn *hc)
 {
 	return (struct client *)((char *)hc - offsetof(struct conn, http));
+}
+
+/* Whom a slot names, or NULL. */
+static struct client *client_at(const struct loop *l, int fd)
+{
+	return fd >= 0 && fd < l->clients ? l->client[fd] : NULL;
 }
 
 static uint32_t tx_free(const struct loop *l)
@@ -553,7 +557,7 @@ static void learn_congestion(struct loop *l)
 {
 	for (uint32_t i = l->rx->head; i != l->rx->tail; i = nm_ring_next(l->rx, i)) {
 		const struct netmap_slot *s = &l->rx->slot[i];
-		struct client *c = s->fd < l->clients ? l->client[s->fd] : NULL;
+		struct client *c = client_at(l, s->fd);
 
 		if (c && paste_rx_is_event(s) && s->err == EAGAIN)
 			c->congested = !(s->flags & NS_PST_CLEAR);
@@ -573,8 +577,7 @@ static void make_way(struct loop *l)
 	l->tail = l->tx->tail;
 	for (uint32_t i = nm_ring_next(l->tx, l->tx->tail); i != l->tx->head;
 	     i = nm_ring_next(l->tx, i)) {
-		int fd = l->tx->slot[i].fd;
-		struct client *c = fd >= 0 && fd < l->clients ? l->client[fd] : NULL;
+		struct client *c = client_at(l, l->tx->slot[i].fd);
 
 		if (c && (c->congested || stuck) && (!victim || c->conn.stamp < victim->conn.stamp))
 			victim = c;
@@ -598,7 +601,7 @@ static void receive_all(struct loop *l)
 	while (l->in_round < ROUND && (s = paste_rx_first(l->rx)) && tx_free(l) >= TX_RESERVE) {
 		if (produced(l) >= PART)
 			hand_over(l);
-		struct client *c = s->fd < l->clients ? l->client[s->fd] : NULL;
+		struct client *c = client_at(l, s->fd);
 
 		if (paste_rx_accepted(l->rx, s))
 			on_connection(l, s->fd);
