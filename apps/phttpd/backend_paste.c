@@ -49,7 +49,7 @@
 #define BURST		32	/* TX slots a connection may fill in a round */
 #define BURST_LOW	2	/* the same when the kernel has few buffers */
 #define PART		24	/* TX slots handed over together, if there is more to answer */
-#define ROUND		128	/* TX slots after which the next round begins */
+#define ROUND		(512 * 1024)	/* bytes of answers after which the next round begins */
 #define RX_SLOTS	1024	/* of a ring: also the pieces that may have to be kept */
 #define HELD_MAX	1024	/* pieces that unfinished requests may keep: the rest is the store's */
 #define PORT_MIN	(5 * RX_SLOTS)	/* slots of two rings, spare buffers, NIC and TCP */
@@ -87,7 +87,7 @@ struct loop {
 	uint64_t round;
 	uint32_t tail;		/* the TX ring's, when it was last crowded */
 	uint32_t handed;	/* the TX ring's head at the last poll() or hand_over() */
-	uint32_t in_round;	/* TX slots handed over since the last poll() */
+	size_t in_round;	/* bytes of answers to the input of this round */
 	int last_fd;		/* whose answer the last TX slot has, -1: none that may grow */
 	struct client *run;	/* connections with something to do besides input */
 	struct client **run_tail;
@@ -185,6 +185,7 @@ static bool paste_commit(struct http_conn *hc, size_t len)
 	struct loop *l = loop_of(hc);
 	struct client *c = client_of(hc);
 
+	l->in_round += len;
 	if (may_grow(l, c)) {
 		last_slot(l)->len += len;
 		return !c->congested;
@@ -201,6 +202,7 @@ static bool paste_send(struct http_conn *hc, const struct piece *p)
 	uint32_t idx = buf_region_index(p->buf);
 	size_t room;
 
+	l->in_round += p->len;
 	if (paste_bufs_is_aside(p->buf)) {
 		memcpy(paste_tx_room(l->tx, &room), p->data, p->len);
 		paste_tx_commit(l->tx, c->fd, p->len);
@@ -224,7 +226,6 @@ static void hand_over(struct loop *l)
 {
 	http_batch(&l->w->http);
 	ioctl(l->port->fd, NIOCTXSYNC, NULL);
-	l->in_round += produced(l);
 	l->handed = l->tx->head;
 	l->last_fd = -1;
 }
