@@ -164,9 +164,10 @@ def kvm_works(kernel, cache):
             works = b"Linux version" in probe.stdout and b"Kernel panic" in probe.stdout
         except subprocess.TimeoutExpired:
             works = False
-        with open(verdict + ".new", "w") as f:
+        written = "%s.%d" % (verdict, os.getpid())
+        with open(written, "w") as f:
             f.write("yes" if works else "no")
-        os.rename(verdict + ".new", verdict)
+        os.rename(written, verdict)
         say("KVM works" if works else "KVM does not work here: emulating (TCG)")
     with open(verdict) as f:
         return f.read() == "yes"
