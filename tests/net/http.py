@@ -12,7 +12,7 @@ import time
 import t
 
 sys.path.append(os.path.join(t.TOP, "apps", "phttpd"))
-import selftest as own  # noqa: E402
+import selftest_http as own  # noqa: E402
 
 THROUGH_NIC = ("request_answer_and_pipeline", "single_bytes", "errors", "large_bodies", "ends_of_connections")
 
