@@ -86,7 +86,7 @@ demo:
 	bench/run demo
 
 bench:
-	dpkg-query -W liblmdb-dev > /dev/null 2>&1 || apt-get -qq -y install liblmdb-dev
+	dpkg-query -W liblmdb-dev > /dev/null 2>&1 || { apt-get -qq update && apt-get -qq -y install liblmdb-dev; }
 	bench/run bench; status=$$?; bench/idle || status=1; $(MAKE) -C bench native || status=1; \
 	bench/run report || status=1; exit $$status
 
@@ -94,7 +94,8 @@ clean-user:
 	for d in lib $(PROGRAMS); do $(MAKE) -C $$d clean; done
 
 clean: clean-user
-	for d in tests/unit tests/abi tests/crash tests/order tests/scale; do $(MAKE) -C $$d clean; done
+	for d in bench tests/unit tests/abi tests/crash tests/kernel tests/fuzz tests/order tests/scale; do $(MAKE) -C $$d clean; done
+	[ ! -e $(KDIR) ] || $(MAKE) -C kernel KDIR=$(KDIR) clean
 	rm -rf lab/out bench/out $(DEBS)
 
 .PHONY: all user guest module install install-user uninstall deb lint check test soak demo bench clean-user clean

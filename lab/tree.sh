@@ -45,7 +45,7 @@ copy_sources() {
 # in_tree SCRIPT [ARGUMENT...], as in bash -c. Everything is mounted in a namespace of its own, so nothing stays mounted
 # whatever happens; what the script changes outside of /build goes with it. The directory headers, if set, is its /mnt.
 in_tree() {
-    timeout $TREE_TIMEOUT unshare --mount --propagation private bash -euc '
+    timeout --foreground $TREE_TIMEOUT unshare --mount --propagation private bash -euc '
         tree=$1 out=$2 headers=$3; shift 3
         mount -t tmpfs tmpfs "$tree/mnt"
         mkdir "$tree/mnt/root" "$tree/mnt/changes" "$tree/mnt/work"

@@ -9,6 +9,7 @@ channel to any number of clients (lab/guest) on the socket `control` in the run'
 import asyncio
 import contextlib
 import ctypes
+import glob
 import json
 import os
 import re
@@ -120,6 +121,18 @@ def size(text):
     return int(match[1]) << 10 * " KMGT".index(match[2] or " ")
 
 
+@contextlib.contextmanager
+def child(command, **more):
+    """A process that runs VMs. It is told to end, and waited for, when the block or this program does: it has to clean up."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    process = subprocess.Popen(command, **more)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait()
+
+
 def quoted(path):
     """A value within a QEMU option, where a comma would end it."""
     return path.replace(",", ",,")
@@ -220,7 +233,7 @@ class VM:
         self.console = os.path.join(self.directory, "console")
         os.makedirs(self.directory)
         os.makedirs(self.pmem_directory or ".", exist_ok=True)
-        forget_old_runs(runs)
+        forget_old_runs(runs, self.directory)
         os.chdir(self.directory)  # socket names are relative: a path may be longer than an address of theirs
         self.commands = {}
         self.next_id = 1
@@ -461,6 +474,8 @@ class VM:
 
     def kernel_report(self):
         """The console log from the first sign of trouble after boot, or nothing."""
+        if not os.path.exists(self.console):    # QEMU did not start
+            return b""
         with open(self.console, "rb") as f:
             f.seek(self.boot_log_size)
             text = f.read()
@@ -501,6 +516,9 @@ def conduct(machine, session):
     return status
 
 
-def forget_old_runs(runs, keep=20):
-    for name in sorted(os.listdir(runs))[:-keep]:
-        shutil.rmtree(os.path.join(runs, name), ignore_errors=True)
+def forget_old_runs(runs, ours, keep=20):
+    """But those under way: a name ends in the number of its process."""
+    ended = [path for path in glob.glob(os.path.join(runs, "*-*"))
+             if path != ours and not os.path.exists("/proc/" + path.rsplit("-", 1)[1])]
+    for path in sorted(ended, key=os.path.getmtime)[:-keep]:
+        shutil.rmtree(path, ignore_errors=True)

@@ -452,9 +452,13 @@ int paste_region_create(const char *path, const struct paste_region_layout *layo
 {
 	struct paste_region_info info;
 	struct mapping m;
+	bool fresh;	/* nothing of it stays if we fail */
 	int err;
 
-	err = open_locked(path, O_CREAT, &m);
+	err = open_locked(path, O_CREAT | O_EXCL, &m);
+	fresh = !err;
+	if (err == -EEXIST)
+		err = open_locked(path, O_CREAT, &m);
 	if (err)
 		return err;
 	if (m.device && layout->size && layout->size != m.len)
@@ -471,6 +475,8 @@ int paste_region_create(const char *path, const struct paste_region_layout *layo
 		err = map(&m);
 	if (m.base)
 		write_region(m.base, &info);
+	if (err && fresh)
+		unlink(path);
 	close_mapping(&m);
 	return err;
 }

@@ -98,7 +98,7 @@ static void t_fail(const char *file, int line, const char *fmt, ...)
 		exit(1); \
 	} } while (0)
 
-#define t_skip(...)	do { printf(__VA_ARGS__); putchar('\n'); exit(77); } while (0)
+#define t_skip(...)	do { printf(__VA_ARGS__); putchar('\n'); exit(t_failures ? 1 : 77); } while (0)
 
 /*
  * The kernel log will have a complaint that matches @pattern (Python's regular expressions);

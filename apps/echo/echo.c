@@ -120,6 +120,9 @@ int main(int argc, char **argv)
 	struct pollfd p;
 	struct nm_desc *d;
 
+	if (argc > 2 || (argc == 2 && argv[1][0] == '-'))
+		errx(2, "usage: echo [stack:IFNAME]");
+
 	/* The port: rings and buffers, mapped into this process. */
 	d = nm_open("stack:0", NULL, 0, NULL);
 	if (!d)

@@ -9,7 +9,6 @@
  * Detaching comes first because a server may keep the port: what was attached by us ends
  * with us.  After SIGKILL it lasts until the last descriptor is closed.
  */
-#include <errno.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stddef.h>
@@ -22,6 +21,7 @@
 #include <libnetmap.h>
 #include <paste.h>
 
+#include "args.h"
 #include "hold.h"
 
 enum { NAMES_MAX = 8 };		/* as many as a port takes */
@@ -55,16 +55,8 @@ static void tell_ready(void)
 	close(fd);
 }
 
-static int read_count(const char *s, unsigned long *n)
-{
-	char *end;
-
-	errno = 0;
-	*n = strtoul(s, &end, 10);
-	return *s < '1' || *s > '9' || *end || errno || *n > UINT16_MAX ? -1 : 0;
-}
-
-static int parse(struct held *h, int argc, char **argv)
+/* NULL, or what is wrong. */
+static const char *parse(struct held *h, int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "interface", required_argument, NULL, 'i' },
@@ -75,25 +67,46 @@ static int parse(struct held *h, int argc, char **argv)
 	int o;
 
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		int bad = o == 'r' ? read_count(optarg, &h->rings) :
-			  o == 's' ? read_count(optarg, &h->slots) :
-			  o != 'i' || h->n == NAMES_MAX;
-
-		if (bad)
-			return -1;
-		if (o == 'i')
+		switch (o) {
+		case 'i':
+			if (h->n == NAMES_MAX)
+				return "too many interfaces";
 			h->interfaces[h->n++] = optarg;
+			break;
+		case 'r':
+			if (read_number(optarg, 1, UINT16_MAX, &h->rings))
+				return "--rings needs a number from 1";
+			break;
+		case 's':
+			if (read_number(optarg, 1, UINT16_MAX, &h->slots))
+				return "--slots needs a number from 1";
+			break;
+		default:
+			return BAD_OPTION;
+		}
 	}
 	if (argc - optind != 1)
-		return -1;
+		return "expected a port, such as stack:0";
 	h->port = argv[optind];
-	return 0;
+	return NULL;
+}
+
+/* Is the module there?  The library's words about a port that cannot be opened do not say what to do. */
+static int look_for_module(void)
+{
+	int fd = paste_control();
+
+	if (fd < 0)
+		fprintf(stderr, "pastectl: %s: %s\n", NETMAP_DEVICE_NAME, paste_strerror(0, fd));
+	else
+		close(fd);
+	return fd;
 }
 
 /* The descriptor has no ring of its own, so that servers can have theirs exclusively. */
 static struct nmport_d *open_port(const struct held *h)
 {
-	struct nmport_d *d = nmport_prepare(h->port);
+	struct nmport_d *d = look_for_module() < 0 ? NULL : nmport_prepare(h->port);
 
 	if (!d)
 		return NULL;
@@ -143,14 +156,15 @@ static int attach_all(const struct held *h, int fd)
 	return 0;
 }
 
-int hold_command(int argc, char **argv)
+int hold_command(int argc, char **argv, const char **why)
 {
 	struct held h = { 0 };
 	struct nmport_d *d;
 	sigset_t ends;
 	int signal, err;
 
-	if (parse(&h, argc, argv))
+	*why = parse(&h, argc, argv);
+	if (*why)
 		return 2;
 	/* Blocked before there is something to detach. */
 	sigemptyset(&ends);

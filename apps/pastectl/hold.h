@@ -5,8 +5,8 @@
 
 /*
  * "hold PORT ...": @argv[0] is "hold".  Returns when SIGINT or SIGTERM comes (0), 1 after a
- * sentence on stderr, or 2 when the words make no sense, without one.
+ * sentence on stderr, or 2 when the words make no sense: @why says in which way.
  */
-int hold_command(int argc, char **argv);
+int hold_command(int argc, char **argv, const char **why);
 
 #endif /* PASTECTL_HOLD_H */

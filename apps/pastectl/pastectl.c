@@ -16,6 +16,7 @@
 #include <unistd.h>
 #include <paste.h>
 
+#include "args.h"
 #include "counters.h"
 #include "hold.h"
 #include "region.h"
@@ -41,16 +42,6 @@ static int fail(uint16_t type, const char *name, int err)
 {
 	fprintf(stderr, "pastectl: %s: %s\n", name, paste_strerror(type, err));
 	return FAILED;
-}
-
-/* A number from 0 to @max; 0, or -1. */
-static int read_number(const char *s, unsigned long max, unsigned long *n)
-{
-	char *end;
-
-	errno = 0;
-	*n = strtoul(s, &end, 10);
-	return *s < '0' || *s > '9' || *end || errno || *n > max ? -1 : 0;
 }
 
 static int open_control(void)
@@ -90,9 +81,12 @@ static int attach(const struct command *c, int argc, char **argv)
 	unsigned long id = 0;
 	int fd, o, err, ports;
 
-	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1)
-		if (o != 'p' || read_number(optarg, UINT16_MAX, &id) || !id)
+	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (o != 'p')
+			return usage(c, BAD_OPTION);
+		if (read_number(optarg, 1, UINT16_MAX, &id))
 			return usage(c, "--port-id needs a number from 1 to 65535");
+	}
 	if (argc - optind != 1)
 		return usage(c, "expected one name, such as stack:eth0");
 
@@ -318,18 +312,18 @@ static int stats(const struct command *c, int argc, char **argv)
 	while ((o = getopt_long(argc, argv, "", options, NULL)) != -1) {
 		switch (o) {
 		case 'r':
-			if (read_number(optarg, UINT16_MAX, &ring))
+			if (read_number(optarg, 0, UINT16_MAX, &ring))
 				return usage(c, "--ring needs a number");
 			break;
 		case 'i':
-			if (read_number(optarg, 86400, &interval) || !interval)
+			if (read_number(optarg, 1, 86400, &interval))
 				return usage(c, "--interval needs seconds");
 			break;
 		case 'a':
 			all = 1;
 			break;
 		default:
-			return usage(c, "unknown option");
+			return usage(c, BAD_OPTION);
 		}
 	}
 	if (argc - optind > 1)
@@ -361,16 +355,18 @@ static int help(const struct command *c, int argc, char **argv);
 
 static int region(const struct command *c, int argc, char **argv)
 {
-	int status = region_command(argc - 1, argv + 1);
+	const char *why;
+	int status = region_command(argc - 1, argv + 1, &why);
 
-	return status == USAGE ? usage(c, "expected create, show or check, and a path") : status;
+	return status == USAGE ? usage(c, why) : status;
 }
 
 static int hold(const struct command *c, int argc, char **argv)
 {
-	int status = hold_command(argc, argv);
+	const char *why;
+	int status = hold_command(argc, argv, &why);
 
-	return status == USAGE ? usage(c, "expected a port and, perhaps, options") : status;
+	return status == USAGE ? usage(c, why) : status;
 }
 
 static const struct command commands[] = {
@@ -401,7 +397,8 @@ static const struct command commands[] = {
 	{ "region", region, "create PATH [--size N] [--log N] [--tree N] [--replace] | show PATH | check PATH",
 	  "Make a file or a device-DAX device a region, show what it is made of, or\n"
 	  "check its log and tree, without changing them.  See paste-region(5).\n"
-	  "  --size N       bytes in all, with K, M, G or T; a device has its own\n"
+	  "  --size N       bytes in all, with K, M, G or T (what log, tree and 16384\n"
+	  "                 buffers need); a device has its own\n"
 	  "  --log N        bytes for the log (4M)\n"
 	  "  --tree N       bytes for the tree (16M)\n"
 	  "  --replace      also if there is something already, which is lost\n" },

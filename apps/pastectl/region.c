@@ -15,6 +15,7 @@
 #include <paste_region.h>
 #include <paste_wal.h>
 
+#include "args.h"
 #include "region.h"
 
 static int fail(const char *path, const char *what, const char *why)
@@ -23,30 +24,7 @@ static int fail(const char *path, const char *what, const char *why)
 	return 1;
 }
 
-/* A number of bytes, perhaps with K, M, G or T; 0, or -1. */
-static int read_size(const char *s, uint64_t *n)
-{
-	static const char units[] = "KMGT";
-	const char *unit;
-	char *end;
-
-	errno = 0;
-	*n = strtoull(s, &end, 10);
-	if (*s < '0' || *s > '9' || errno)
-		return -1;
-	unit = *end ? strchr(units, *end) : NULL;
-	if (unit) {
-		unsigned int shift = 10 * (unsigned int)(unit - units + 1);
-
-		if (*n > UINT64_MAX >> shift)
-			return -1;
-		*n <<= shift;
-		end++;
-	}
-	return *end ? -1 : 0;
-}
-
-static int create(int argc, char **argv)
+static int create(int argc, char **argv, const char **why)
 {
 	static const struct option options[] = {
 		{ "size", required_argument, NULL, 's' }, { "log", required_argument, NULL, 'l' },
@@ -62,11 +40,13 @@ static int create(int argc, char **argv)
 
 		if (c == 'r')
 			layout.replace = true;
-		else if (c == '?' || read_size(optarg, to))
-			return 2;
+		else if (c == '?')
+			return *why = BAD_OPTION, 2;
+		else if (read_size(optarg, to))
+			return *why = "a size is a number of bytes, perhaps with K, M, G or T", 2;
 	}
 	if (argc - optind != 1)
-		return 2;
+		return *why = "expected one path", 2;
 	e = paste_region_create(argv[optind], &layout);
 	return e ? fail(argv[optind], "", paste_region_strerror(e)) : 0;
 }
@@ -208,12 +188,13 @@ static int look(const char *path, bool check)
 	return status;
 }
 
-int region_command(int argc, char **argv)
+int region_command(int argc, char **argv, const char **why)
 {
+	*why = "expected create, show or check, and a path";
 	if (argc < 1)
 		return 2;
 	if (!strcmp(argv[0], "create"))
-		return create(argc, argv);
+		return create(argc, argv, why);
 	if (argc == 2 && !strcmp(argv[0], "show"))
 		return look(argv[1], false);
 	if (argc == 2 && !strcmp(argv[0], "check"))

@@ -5,8 +5,8 @@
 
 /*
  * "region create|show|check PATH ...": @argv[0] is the word after "region".  Returns 0,
- * 1 after a sentence on stderr, or 2 when the words make no sense, without one.
+ * 1 after a sentence on stderr, or 2 when the words make no sense: @why says in which way.
  */
-int region_command(int argc, char **argv);
+int region_command(int argc, char **argv, const char **why);
 
 #endif /* PASTECTL_REGION_H */

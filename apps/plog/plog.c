@@ -191,8 +191,10 @@ int main(int argc, char **argv)
 		listen_on(7);
 		serve();
 	} else {
-		fputs("usage: plog REGION [stack:IFNAME] | --dump REGION\n", stderr);
-		return 2;
+		bool help = argc == 2 && !strcmp(argv[1], "--help");
+
+		fputs("usage: plog REGION [stack:IFNAME] | --dump REGION\n", help ? stdout : stderr);
+		return help ? 0 : 2;
 	}
 	return 0;
 }

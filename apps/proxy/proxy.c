@@ -40,6 +40,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#define USAGE	"usage: proxy PORT ADDRESS SERVER-PORT [stack:IFNAME ...]"
 #define FDS	65536	/* descriptors, two for each connection */
 #define ROOM	4	/* TX slots that handling one RX slot may take */
 #define WAIT_MAX (128 << 10)	/* bytes that wait in TCP each way, in our buffers */
@@ -397,16 +398,32 @@ static int listen_on(uint16_t tcp_port)
 	return s;
 }
 
+static uint16_t port_number(const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*end || !n || n > UINT16_MAX)
+		errx(2, "%s is not a port", text);
+	return (uint16_t)n;
+}
+
 int main(int argc, char **argv)
 {
 	struct pollfd p[2] = { { .events = POLLIN }, { .events = POLLIN } };
 	struct rlimit files = { FDS, FDS };
+	uint16_t tcp_port;
 	int e;
 
+	if (argc == 2 && !strcmp(argv[1], "--help")) {
+		puts(USAGE);
+		return 0;
+	}
 	if (argc < 4)
-		errx(2, "usage: proxy PORT ADDRESS SERVER-PORT [stack:IFNAME ...]");
+		errx(2, USAGE);
+	tcp_port = port_number(argv[1]);
 	server.sin_family = AF_INET;
-	server.sin_port = htons((uint16_t)atoi(argv[3]));
+	server.sin_port = htons(port_number(argv[3]));
 	if (inet_pton(AF_INET, argv[2], &server.sin_addr) != 1)
 		errx(2, "%s is not an address", argv[2]);
 
@@ -427,7 +444,7 @@ int main(int argc, char **argv)
 		if (e)
 			errx(1, "%s: %s", argv[i], paste_strerror(NETMAP_REQ_PST_ATTACH, e));
 	}
-	e = paste_register(port->fd, listen_on((uint16_t)atoi(argv[1])));
+	e = paste_register(port->fd, listen_on(tcp_port));
 	if (e || !note || connecting < 0)
 		errx(1, "cannot start: %s", strerror(e ? -e : errno));
 

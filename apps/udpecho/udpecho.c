@@ -166,6 +166,16 @@ static void serve_paste(int stop)
 	nmport_close(port);
 }
 
+static uint16_t port_number(const char *text)
+{
+	char *end;
+	unsigned long n = strtoul(text, &end, 10);
+
+	if (*end || !n || n > UINT16_MAX)
+		errx(2, "%s is not a port", text);
+	return (uint16_t)n;
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option known[] = { { "backend", 1, NULL, 'b' }, { "interface", 1, NULL, 'i' },
@@ -177,13 +187,13 @@ int main(int argc, char **argv)
 		switch (c) {
 		case 'b': backend = optarg; break;
 		case 'i': snprintf(interface, sizeof(interface), "stack:%s", optarg); break;
-		case 'p': udp_port = (uint16_t)atoi(optarg); break;
+		case 'p': udp_port = port_number(optarg); break;
 		case 'B': timeout = 0; break;
 		case 'h': fputs(usage, stdout); return 0;
 		default: fputs(usage, stderr); return 2;
 		}
 	paste = !strcmp(backend, "paste");
-	if (optind != argc || !udp_port || (!paste && (*interface || strcmp(backend, "epoll")))) {
+	if (optind != argc || (!paste && (*interface || strcmp(backend, "epoll")))) {
 		fputs(usage, stderr);
 		return 2;
 	}

@@ -106,14 +106,15 @@ class Client:
         self.pending = None
         self.acknowledged += 1
 
-    def run(self, enough):
-        """Until the server dies, or is asked to."""
+    def run(self, ending, enough):
+        """Until asked to; a connection that ends before the server is to is a failure."""
         try:
             self.connect()
             while not enough.is_set():
                 self.change()
-        except OSError:
-            pass
+        except OSError as error:
+            if not ending.is_set():
+                self.failure = error
         except Exception as error:
             self.failure = error
 
@@ -149,13 +150,13 @@ def verify_log(clients, region):
 
 
 def load(clients, until):
-    """All clients at once until the function returns."""
-    enough = threading.Event()
-    threads = [threading.Thread(target=c.run, args=[enough]) for c in clients]
+    """All clients at once until the function returns, which sets the event it gets before the server ends."""
+    ending, enough = threading.Event(), threading.Event()
+    threads = [threading.Thread(target=c.run, args=[ending, enough]) for c in clients]
     for thread in threads:
         thread.start()
     try:
-        until()
+        until(ending)
     finally:
         enough.set()
         for thread in threads:
@@ -174,8 +175,9 @@ def killed(clients, end, writes):
     """All of them write until that many writes are acknowledged; then end() makes the server end, somehow."""
     count = sum(c.acknowledged for c in clients) + writes
 
-    def until():
+    def until(ending):
         t.wait_for(lambda: sum(c.acknowledged for c in clients) >= count, "writes are acknowledged", 60)
+        ending.set()
         end()
         for c in clients:       # a machine that is gone says nothing
             with contextlib.suppress(OSError):

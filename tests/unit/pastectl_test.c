@@ -30,6 +30,7 @@ static int region(const char *word)
 {
 	char name[16], *argv[] = { name, path, NULL };
 	int saved[2] = { dup(1), dup(2) }, status;
+	const char *why;
 	FILE *to = tmpfile();
 	ssize_t n;
 
@@ -39,7 +40,7 @@ static int region(const char *word)
 	fflush(stdout);
 	dup2(fileno(to), 1);
 	dup2(fileno(to), 2);
-	status = region_command(2, argv);
+	status = region_command(2, argv, &why);
 	fflush(stdout);
 	for (int i = 0; i < 2; i++) {
 		dup2(saved[i], 1 + i);

@@ -326,6 +326,25 @@ static void sizes(void **state)
 	assert_int_equal(paste_region_create(path, &l), -EINVAL);
 }
 
+/* Of a region that could not be made nothing is left, if nothing was there before. */
+static void nothing_left(void **state)
+{
+	struct paste_region_layout l = small;
+
+	(void)state;
+	assert_int_equal(unlink(path), 0);
+	l.size = PAGE;
+	assert_int_equal(paste_region_create(path, &l), -EINVAL);
+	assert_int_equal(access(path, F_OK), -1);
+	l.size = 0;
+	mock.mmap = 1;
+	assert_int_equal(paste_region_create(path, &l), -ENOMEM);
+	assert_int_equal(access(path, F_OK), -1);
+	mock.mmap = 0;
+	assert_int_equal(paste_region_create(path, &l), 0);
+	assert_int_equal(access(path, F_OK), 0);
+}
+
 static void existing_content(void **state)
 {
 	(void)state;
@@ -597,7 +616,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(create_and_open), T(defaults), T(sizes), T(existing_content), T(refusals),
+		T(create_and_open), T(defaults), T(sizes), T(nothing_left), T(existing_content), T(refusals),
 		T(wrong_checksum), T(impossible_layouts), T(locked), T(device),
 		T(system_errors), T(not_a_file), T(plain_memory), T(kept_set),
 		T(explanations),

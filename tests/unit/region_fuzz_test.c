@@ -454,6 +454,7 @@ static void check_command(size_t len)
 	int fd = memfd_create("region", MFD_CLOEXEC), out = dup(1), err = dup(2);
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	char path[40], *argv[] = { "check", path, NULL };
+	const char *why;
 
 	if (fd < 0 || out < 0 || err < 0 || null < 0) {
 		fail_msg("no descriptors: %s", strerror(errno));
@@ -465,9 +466,9 @@ static void check_command(size_t len)
 	dup2(null, 1);
 	dup2(null, 2);
 	if (len < LEN)
-		assert_int_not_equal(region_command(2, argv), 0);
+		assert_int_not_equal(region_command(2, argv, &why), 0);
 	else
-		region_command(2, argv);
+		region_command(2, argv, &why);
 	fflush(stdout);
 	dup2(out, 1);
 	dup2(err, 2);
