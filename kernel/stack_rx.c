@@ -95,10 +95,11 @@ int pst_copy_out(const struct pst_bufs *bufs, const struct sk_buff *skb, u32 off
 		return skb_copy_bits(skb, off, to, len);
 	skb_prepare_seq_read((struct sk_buff *)skb, off, off + len, &st);
 	while ((n = skb_seq_read(done, &data, &st))) {
+		n = min(n, len - done);		/* what it gives goes on to the end of the fragment */
 		memcpy_flushcache(to + done, data, n);
 		done += n;
 	}
-	return 0;
+	return done == len ? 0 : -EFAULT;
 }
 
 /* Copies @len bytes of @skb at @off into as many buffers as it takes. */

@@ -203,7 +203,7 @@ static bool take_copy(struct pst_sock *ps, struct sk_buff *skb, u32 start, u32 *
 	}
 	if (*at + n < end)
 		flags |= NS_PST_MORE;
-	pst_copy_out(bufs, skb, *at, to, n);	/* within the skb: cannot fail */
+	WARN_ON_ONCE(pst_copy_out(bufs, skb, *at, to, n));	/* within the skb: cannot fail */
 	pst_buf_show(bufs, buf);
 	pst_ring_put(ring, ps, buf, PST_COPY_OFFSET, PST_COPY_OFFSET + n, flags);
 	ring->c.rx_copied += n;

@@ -169,21 +169,23 @@ def test_by_name_device_dax():
 
 @contextlib.contextmanager
 def past_caches():
-    """.bytes: what the kernel has copied by non-temporal stores meanwhile."""
+    """.bytes: what the kernel has copied by non-temporal stores meanwhile; .most: in one piece."""
     class Copied:
-        bytes = 0
+        bytes = most = 0
     guest, copied = t.guest(), Copied()
     with t.tracefs():
         guest.sh("""cd /sys/kernel/tracing
             echo 'p:paste_nt __memcpy_flushcache len=%dx:u64' > kprobe_events
-            echo 'hist:keys=common_type:vals=len' > events/kprobes/paste_nt/trigger""")
+            echo 'hist:keys=len' > events/kprobes/paste_nt/trigger""")
         try:
             yield copied
             hist = guest.sh("cat /sys/kernel/tracing/events/kprobes/paste_nt/hist")
-            copied.bytes = sum(int(n) for n in re.findall(r"len: +(\d+)", hist))
+            pieces = [(int(n), int(times)) for n, times in re.findall(r"len: +(\d+) \} hitcount: +(\d+)", hist)]
+            copied.bytes = sum(n * times for n, times in pieces)
+            copied.most = max((n for n, _ in pieces), default=0)
         finally:
             guest.sh("""cd /sys/kernel/tracing
-                echo '!hist:keys=common_type:vals=len' > events/kprobes/paste_nt/trigger
+                echo '!hist:keys=len' > events/kprobes/paste_nt/trigger
                 echo > kprobe_events""")
 
 
@@ -197,6 +199,11 @@ def copies(memory):
         c = server.counters()
         t.eq((c["rx_in_place"], c["rx_copied"]), (0, 8 * t.MEGABYTE), "payload bytes received")
         t.eq((c["tx_bytes"], c["tx_copied"]), (8 * t.MEGABYTE, 8 * t.MEGABYTE), "payload bytes sent")
+        with past_caches() as copied:       # packets with larger fragments than buffers are
+            t.exchange_inside("127.0.0.1")
+            settled(server)
+        t.ge(copied.bytes, 1.5 * t.MEGABYTE, "bytes copied by non-temporal stores")
+        t.le(copied.most, 4096, "bytes copied at once")
         try:
             server.command("attach stack:eth0")
         except t.Failure as error:

@@ -14,20 +14,6 @@ import threading
 
 import t
 
-# A client in the guest itself: address, TCP port, connections, bytes each.
-INSIDE = """
-import sys
-sys.path.append("tests/net")
-import t
-address, port, n, total = sys.argv[1], *map(int, sys.argv[2:5])
-t.exchange(n, total, address, port, seconds=60)
-"""
-
-
-def from_guest(address, port=t.PORT, n=3, total=t.MEGABYTE // 2):
-    t.guest().run("python3", "-c", INSIDE, address, port, n, total, timeout=90)
-
-
 def difference(server, before):
     after = server.counters()
     return {key: after[key] - before[key] for key in after}
@@ -41,8 +27,8 @@ def ended(server):
 def test_loopback():
     """Streams over loopback, both families, without any NIC: exact, and copied."""
     with t.Server(attach=None) as server:
-        from_guest("127.0.0.1")
-        from_guest("::1")
+        t.exchange_inside("127.0.0.1")
+        t.exchange_inside("::1")
         c = server.counters()
         t.eq(c["rx_copied"], 3 * t.MEGABYTE, "bytes copied")
         t.eq(c["rx_in_place"], 0, "bytes in place")
@@ -54,9 +40,9 @@ def test_loopback_and_nic():
     with t.Server() as server:
         with t.Traffic([t.Flow(t.connect(), 1, i) for i in range(2)]) as flows:
             flows.moves()
-            from_guest("127.0.0.1")
-            from_guest("::1")
-            from_guest(t.GUEST)
+            t.exchange_inside("127.0.0.1")
+            t.exchange_inside("::1")
+            t.exchange_inside(t.GUEST)
             flows.moves()
         ended(server)
 

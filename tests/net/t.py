@@ -640,6 +640,21 @@ def exchange_datagrams(address, sizes, seed, sockets=5):
     return sum(sizes)
 
 
+# A client in the guest itself: address, TCP port, connections, bytes each.
+INSIDE = """
+import sys
+sys.path.append("tests/net")
+import t
+address, port, n, total = sys.argv[1], *map(int, sys.argv[2:5])
+t.exchange(n, total, address, port, seconds=60)
+"""
+
+
+def exchange_inside(address, port=PORT, connections=3, total=MEGABYTE // 2):
+    """exchange(), by a client in the guest."""
+    guest().run("python3", "-c", INSIDE, address, port, connections, total, timeout=90)
+
+
 def run_program(argv):
     """A command of this machine, in the guest's network, that must succeed."""
     result = subprocess.run([str(word) for word in argv], capture_output=True, text=True)
