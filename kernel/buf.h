@@ -142,4 +142,10 @@ static inline bool pst_pool_short(const struct pst_pool *pool)
 	return pst_pool_level(pool) < pool->bufs->low / 2;
 }
 
+/* What is left is the NIC's, or the host would be deaf. */
+static inline bool pst_pool_reserved(const struct pst_pool *pool)
+{
+	return pst_pool_level(pool) <= pool->bufs->low / 4;
+}
+
 #endif /* PST_BUF_H */

@@ -167,16 +167,12 @@ static bool take(struct pst_sock *ps, struct socket *sock)
 {
 	struct pst_ring *ring = ps->ring;
 	struct pst_bufs *bufs = ring->pool.bufs;
-	u32 buf = PST_BUF_NONE, slot = 0;
+	u32 buf, slot = 0;
 	bool more;
 	int n;
 
 	spin_lock_bh(&ring->lock);
-	if (pst_may_put(ps)) {
-		buf = pst_buf_take(&ring->pool);
-		if (buf == PST_BUF_NONE)
-			pst_sock_wait(ps);
-	}
+	buf = pst_sock_take_buf(ps);
 	if (buf != PST_BUF_NONE) {
 		pst_buf_show(bufs, buf);
 		slot = ring->rx.fill;

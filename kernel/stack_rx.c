@@ -58,29 +58,53 @@ static __always_inline bool may_place(struct pst_sock *ps)
 }
 
 /*
- * For what takes a free buffer.  When these are short the application is to give some back first;
- * one that has no slots cannot, and gets one.
+ * When buffers are short the application is to give some back first; one that has no slots cannot,
+ * and gets one.  Of the NIC's reserve it has one at a time: releasing a slot without its buffer,
+ * which is how to keep it, must not empty that.
  */
-static __always_inline bool may_put(struct pst_sock *ps)
+static noinline bool may_spare(const struct pst_ring *ring)
+{
+	return ring->rx.fill == ring->rx.head &&
+	       (!pst_pool_reserved(&ring->pool) || pst_buf_owned(ring->pool.bufs, ring->spared));
+}
+
+static noinline u32 take_scarce(struct pst_sock *ps)
 {
 	struct pst_ring *ring = ps->ring;
 
-	if (unlikely(!may_place(ps)))
-		return false;
-	if (unlikely(pst_pool_short(&ring->pool)) && ring->rx.fill != ring->rx.head)
-		return wait_for_room(ps, &ring->c.rx_short);
-	return true;
+	if (!may_spare(ring)) {
+		wait_for_room(ps, &ring->c.rx_short);
+		return PST_BUF_NONE;
+	}
+	if (!pst_pool_reserved(&ring->pool))
+		return pst_buf_take(&ring->pool);
+	ring->spared = pst_buf_take(&ring->pool);
+	return ring->spared;
 }
 
-/* Is there a slot, and a buffer for it unless there is one?  If not, the socket waits.  Ring locked. */
-bool pst_may_put(struct pst_sock *ps)
+static __always_inline u32 take_buf(struct pst_sock *ps)
 {
-	return may_put(ps);
+	struct pst_pool *pool = &ps->ring->pool;
+	u32 buf;
+
+	if (unlikely(!may_place(ps)))
+		return PST_BUF_NONE;
+	buf = unlikely(pst_pool_short(pool)) ? take_scarce(ps) : pst_buf_take(pool);
+	if (unlikely(buf == PST_BUF_NONE))
+		pst_sock_wait(ps);
+	return buf;
 }
 
+/* Is there a slot?  If not, the socket waits.  Ring locked. */
 bool pst_may_place(struct pst_sock *ps)
 {
 	return may_place(ps);
+}
+
+/* A free buffer when there is a slot for it, PST_BUF_NONE when the socket has to wait.  Ring locked. */
+u32 pst_sock_take_buf(struct pst_sock *ps)
+{
+	return take_buf(ps);
 }
 
 /* Into persistent memory the copy goes past the caches: a fence makes it durable. */
@@ -109,9 +133,9 @@ static u32 take_copy(struct pst_sock *ps, const struct sk_buff *skb, u32 off, u3
 	struct pst_bufs *bufs = ring->pool.bufs;
 	u32 done = 0;
 
-	while (done < len && may_put(ps)) {
+	while (done < len) {
 		u32 n = min_t(u32, len - done, PST_BUF_SIZE - PST_COPY_OFFSET);
-		u32 buf = pst_buf_take(&ring->pool);
+		u32 buf = take_buf(ps);
 
 		if (buf == PST_BUF_NONE)
 			break;
@@ -351,14 +375,10 @@ static bool tell_new(struct pst_sock *ps)
 {
 	struct pst_ring *ring = ps->ring;
 	struct pst_bufs *bufs = ring->pool.bufs;
-	u32 buf = PST_BUF_NONE;
+	u32 buf;
 
 	spin_lock_bh(&ring->lock);
-	if (may_put(ps)) {
-		buf = pst_buf_take(&ring->pool);
-		if (buf == PST_BUF_NONE)
-			pst_sock_wait(ps);
-	}
+	buf = take_buf(ps);
 	if (buf != PST_BUF_NONE) {
 		fill_accepted(pst_buf_addr(bufs, buf), ps->sk);
 		pst_buf_show(bufs, buf);

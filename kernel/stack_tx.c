@@ -398,14 +398,18 @@ static void send_chunk(struct tx_chunk *c)
 	}
 }
 
-/* A buffer for a slot: one that was taken for it, see own_for(), or any. */
+/* A buffer for a slot: one that was taken for it, see own_for(), or any but the NIC's reserve. */
 static u32 fresh_buf(struct tx_chunk *c, bool taken)
 {
+	struct pst_pool *pool = &c->ring->pool;
 	u32 buf;
 
 	if (WARN_ON_ONCE(taken && !c->nfresh))
 		taken = false;
-	buf = taken ? c->fresh[--c->nfresh] : pst_buf_take(&c->ring->pool);
+	if (taken)
+		buf = c->fresh[--c->nfresh];
+	else
+		buf = pst_pool_reserved(pool) ? PST_BUF_NONE : pst_buf_take(pool);
 	if (buf != PST_BUF_NONE)
 		pst_buf_show(c->ring->pool.bufs, buf);
 	return buf;

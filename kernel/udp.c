@@ -186,15 +186,13 @@ static bool take_copy(struct pst_sock *ps, struct sk_buff *skb, u32 start, u32 *
 	struct pst_ring *ring = ps->ring;
 	struct pst_bufs *bufs = ring->pool.bufs;
 	u32 n = min_t(u32, end - *at, PST_BUF_SIZE - PST_COPY_OFFSET);
-	u32 buf = pst_may_put(ps) ? pst_buf_take(&ring->pool) : PST_BUF_NONE;
+	u32 buf = pst_sock_take_buf(ps);
 	struct nm_pst_addr sender;
 	u16 flags = NS_PST_COPIED;
 	void *to;
 
-	if (buf == PST_BUF_NONE) {
-		pst_sock_wait(ps);
+	if (buf == PST_BUF_NONE)
 		return false;
-	}
 	to = pst_buf_addr(bufs, buf) + PST_COPY_OFFSET;
 	if (*at == start) {
 		flags |= NS_PST_FROM;
