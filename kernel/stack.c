@@ -284,7 +284,8 @@ static int check_kind(const struct pst_port *port, const struct sock *sk,
 
 static int check_state(struct sock *sk)
 {
-	if (!((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT |
+	/* What is accepted and not established yet is a fast open. */
+	if (!((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT | TCPF_SYN_RECV |
 				     TCPF_FIN_WAIT1 | TCPF_FIN_WAIT2)))
 		return -ENOTCONN;
 	/* kTLS and others that put themselves between socket and TCP */

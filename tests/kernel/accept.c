@@ -452,6 +452,37 @@ static void ordinary_accept(void)
 	close(l);
 }
 
+/* A request that comes with its SYN is there before the connection is established. */
+static void fast_open(void)
+{
+	int mode = open("/proc/sys/net/ipv4/tcp_fastopen", O_WRONLY);
+
+	t_note("fast open");
+	t_must(mode >= 0 && write(mode, "0x607", 5) == 5);	/* both sides, without a cookie or an option */
+	t_must(!system("tc qdisc add dev lo root netem delay 20ms"));
+	for (int i = 0; i < 4; i++) {
+		struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+		int peer = socket(AF_INET, SOCK_STREAM, 0), l, fd;
+		uint16_t number;
+		char buf[64];
+
+		l = listener(AF_INET, &number);
+		to.sin_port = htons(number);
+		t_eq(sendto(peer, "question", 8, MSG_FASTOPEN, (struct sockaddr *)&to, sizeof(to)), 8);
+		fd = accepted(2000);
+		t_eq(port_collect(&p, fd, buf, 8, 2000), 8);
+		port_put(&p, fd, "answer", 6);
+		port_sync(&p);
+		t_eq(read_n(peer, buf, sizeof(buf), 500), 6);
+		close(peer);
+		close(fd);
+		close(l);
+	}
+	t_ok(system("tc qdisc del dev lo root"));
+	t_must(write(mode, "1", 1) == 1);
+	close(mode);
+}
+
 int main(void)
 {
 	port_make(&p, "stack:accept", 64, 0);
@@ -459,6 +490,7 @@ int main(void)
 	address(AF_INET6);
 	short_connections();
 	born_of_a_cookie();
+	fast_open();
 	at_once();
 	close_congested();
 	close_given_up(50);
