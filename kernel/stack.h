@@ -236,6 +236,13 @@ static inline void pst_ring_put(struct pst_ring *ring, struct pst_sock *ps, u32 
 	k->fill = pst_kring_next(k, k->fill);
 }
 
+/* It cannot send any more, or one datagram: the event may have to carry the reason. */
+static inline void pst_sock_failed(struct pst_sock *ps, int err)
+{
+	if (err != -EPIPE && !ps->err)
+		ps->err = -err;
+}
+
 /* Events for the application, if there are any.  Socket locked. */
 static inline void pst_sock_tell(struct pst_sock *ps)
 {

@@ -157,13 +157,6 @@ static void lock_for_send(struct pst_batch *batch, struct sock *sk)
 	lock_sock(sk);
 }
 
-/* The connection is over: the event may have to carry the reason. */
-static void note_failure(struct pst_sock *ps, int sent)
-{
-	if (sent != -EPIPE && !ps->err)
-		ps->err = -sent;
-}
-
 /* The same of slots that have been checked, for the one before @t. */
 static bool goes_on_in(const struct tx_chunk *c, const struct tx_slot *t,
 		       const struct pst_sock *ps)
@@ -189,7 +182,7 @@ static void send_run(struct tx_chunk *c, struct tx_slot *t, u32 n)
 	else if (likely(goes_first(ring, ps)))
 		sent = pst_txq_send(ps, e, n, goes_on_in(c, t + n, ps));
 	if (unlikely(sent < 0 && sent != -EAGAIN))
-		note_failure(ps, sent);
+		pst_sock_failed(ps, sent);
 	conclude(ring, t, n, sent);
 	pst_sock_tell(ps);
 	release_sock(ps->sk);
@@ -242,7 +235,7 @@ static __always_inline int copy_to_tcp(struct pst_ring *ring, struct pst_sock *p
 		ring->c.tx_copied += sent;
 	} else if (unlikely(sent != -EAGAIN)) {
 		ring->c.tx_failed++;
-		note_failure(ps, sent);
+		pst_sock_failed(ps, sent);
 	}
 	return sent;
 }
@@ -327,7 +320,7 @@ static void fail_other(struct tx_chunk *c, struct tx_slot *t, int err)
 		disown(c->ring->pool.bufs, &t->e);
 	if (t->ps->proto->datagrams)
 		return pst_tx_refuse(t, err);
-	note_failure(t->ps, err);
+	pst_sock_failed(t->ps, err);
 	refuse_or_close(t, err);
 }
 

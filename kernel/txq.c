@@ -220,8 +220,8 @@ static u32 txq_front(struct pst_sock *ps, struct pst_txq_entry *e[])
 	return n;
 }
 
-/* Not TCP: the same by entries.  False: the socket is still full. */
-static bool push_pulled(struct pst_sock *ps)
+/* Not TCP: the same by entries, until the queue is empty (0), the socket is full (-EAGAIN) or has failed. */
+static int push_pulled(struct pst_sock *ps)
 {
 	struct pst_txq_entry *e[PST_TX_CHUNK] __uninitialized;
 
@@ -236,46 +236,58 @@ static bool push_pulled(struct pst_sock *ps)
 		if (err && err != -EAGAIN && ps->proto->datagrams) {
 			ps->ring->c.tx_failed++;
 			txq_pop(ps);	/* that one only */
+			pst_sock_failed(ps, err);
 			err = 0;
 		}
 		spin_unlock_bh(&ps->ring->lock);
-		if (err == -EAGAIN)
-			return false;
 		if (err)
-			pst_txq_drop(ps);
+			return err;
 	}
-	return true;
+	return 0;
 }
 
-/* Until the queue is empty (true) or the socket is full. */
-static bool push_tcp(struct pst_sock *ps)
+/* An error that is told once and ends nothing (IP_RECVERR) must not leave a gap in the stream. */
+static bool is_over(const struct sock *sk)
+{
+	return !((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT | TCPF_SYN_RECV));
+}
+
+/* The same for TCP. */
+static int push_tcp(struct pst_sock *ps)
 {
 	struct pst_txq_entry *e[PST_TX_CHUNK] __uninitialized;
+	bool again = true;
 
 	while (pst_txq_len(ps)) {
 		u32 n = txq_front(ps, e);
 		int sent = pst_txq_send(ps, e, n, false);
 
-		if (sent == -EAGAIN)
-			return false;
-		if (sent < 0) {
-			pst_txq_drop(ps);
-			break;
-		}
-		txq_advance(ps, n, sent);
+		if (sent >= 0)
+			txq_advance(ps, n, sent);
+		else if (sent == -EAGAIN || is_over(ps->sk) || !again)
+			return sent;
+		else
+			again = false;
 	}
-	return true;
+	return 0;
 }
 
 /* Socket locked by us. */
 static void push(struct pst_sock *ps)
 {
-	if (!goes_as_caller(ps) || !(ps->proto ? push_pulled(ps) : push_tcp(ps))) {
+	int err = !goes_as_caller(ps) ? -EAGAIN : ps->proto ? push_pulled(ps) : push_tcp(ps);
+
+	if (err == -EAGAIN) {
 		if (ps->proto)	/* not all of them tell when there is space */
 			pst_sock_retry(ps);
 		return;
 	}
-	clear_bit(PST_SOCK_CONGESTED, &ps->flags);
+	if (err) {	/* which is told; that what waited has gone is not */
+		pst_txq_drop(ps);
+		pst_sock_failed(ps, err);
+	} else {
+		clear_bit(PST_SOCK_CONGESTED, &ps->flags);
+	}
 	if (test_bit(PST_SOCK_CLOSING, &ps->flags)) {
 		pst_sock_close(ps);
 		pst_ring_wake(ps->ring);

@@ -354,6 +354,40 @@ static void resets(const struct kind *k, bool linger)
 	close(sock);
 }
 
+/* The peer goes while slots wait in a queue: that is told, and not that they have been sent. */
+static void resets_while_congested(const struct kind *k)
+{
+	struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+	static const char data[4000];
+	struct netmap_slot *s = NULL;
+	int sock, peer, err = 0;
+
+	registered(k, &sock, &peer);
+	t_note("%s: reset while congested", k->what);
+	for (int i = 0; !s && i < 3000; i++) {
+		if (!nm_ring_empty(p.tx))
+			port_put(&p, sock, data, sizeof(data));
+		port_sync(&p);
+		s = port_next(&p, 0);
+	}
+	t_must(s && s->err == EAGAIN && !(s->flags & NS_PST_CLEAR));
+	paste_rx_release(p.rx);
+	t_ok(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
+	close(peer);
+	for (int i = 0; i < 10 && err != ECONNRESET && err != EPIPE && (s = port_next(&p, 5000)); i++) {
+		err = s->err;
+		t_true(!(s->flags & NS_PST_CLEAR));
+		paste_rx_release(p.rx);
+	}
+	t_eq(err, ECONNRESET);
+	close(sock);
+	for (int i = 0; i < 500 && nm_tx_pending(p.tx); i++) {
+		port_sync(&p);
+		usleep(1000);
+	}
+	t_true(!nm_tx_pending(p.tx));
+}
+
 /* Sends until the socket is full and some of it is queued, then ends; how many bytes those were. */
 static long fill_and_exit(int sock)
 {
@@ -502,6 +536,7 @@ static void each(const struct kind *k)
 	shut_by_slot(k);
 	closed_by_slot(k);
 	resets(k, false);
+	resets_while_congested(k);
 }
 
 int main(void)
