@@ -267,6 +267,10 @@ static int accept_one(struct pst_listener *l, struct socket *listening)
 
 	if (fd < 0)
 		return fd;
+	/* Another process that has the port may have the number: then the connection waits where it is. */
+	err = pst_stack_free_number(l->port, fd, NULL);
+	if (err)
+		goto err_fd;
 	err = kernel_accept(listening, &sock, O_NONBLOCK);
 	if (err)
 		goto err_fd;

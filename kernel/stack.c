@@ -369,6 +369,22 @@ static bool is_renumbered(const struct pst_sock *old, const struct sock *sk)
 }
 
 /*
+ * Whether number @fd is to be had for a socket: what used it is forgotten if it can be, and there
+ * is room in the table, so that setting it cannot fail.  -EBUSY, -ENOMEM.
+ */
+int pst_stack_free_number(struct pst_port *port, int fd, const struct sock *sk)
+{
+	struct pst_sock *old = pst_fdmap_get(&port->socks, fd);
+
+	lockdep_assert_held(&port->mutex);
+	if (old && (pst_sock_dead(old) || is_renumbered(old, sk))) {
+		forget(port, old);
+		old = NULL;
+	}
+	return old ? -EBUSY : pst_fdmap_reserve(&port->socks, fd);
+}
+
+/*
  * Registers @sk, which is @fd in the caller's table, with one of the rings @among (see
  * pst_nic_ring_for()).  @file: of a connection that was accepted just now, of which the
  * application is told; it becomes @fd with that, and not at all on error.
@@ -378,7 +394,7 @@ static bool is_renumbered(const struct pst_sock *old, const struct sock *sk)
 int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct sock *sk, int fd,
 		  const struct pst_proto *proto, struct file *file)
 {
-	struct pst_sock *ps, *old;
+	struct pst_sock *ps;
 	int err;
 
 	lockdep_assert_held(&port->mutex);
@@ -400,13 +416,7 @@ int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct s
 	if (file)
 		set_bit(PST_SOCK_NEW, &ps->flags);
 
-	old = pst_fdmap_get(&port->socks, fd);
-	if (old && (pst_sock_dead(old) || is_renumbered(old, sk))) {
-		forget(port, old);
-		old = NULL;
-	}
-	/* Room in the table first: once adopted, nothing may fail. */
-	err = old ? -EBUSY : pst_fdmap_reserve(&port->socks, fd);
+	err = pst_stack_free_number(port, fd, sk);
 	if (err)
 		goto err_put;
 	ps->steer = steering(ps);

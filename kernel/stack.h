@@ -130,6 +130,7 @@ struct pst_sock {
 };
 
 int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int fd);
+int pst_stack_free_number(struct pst_port *port, int fd, const struct sock *sk);
 int pst_stack_add(struct pst_port *port, const struct pst_rings *among, struct sock *sk, int fd,
 		  const struct pst_proto *proto, struct file *file);
 void pst_stack_forget(struct pst_port *port, struct pst_sock *ps);

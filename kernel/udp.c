@@ -498,9 +498,9 @@ static int send_some(struct pst_sock *ps, struct socket *sock, struct pst_txq_en
 		err = send_message(ps, sock, e, alike, to, e[0]->len - e[0]->offset);
 		if (!err)
 			return alike;
-		if (err == -EAGAIN)
-			return err;
 		/* Larger than the path's MTU, or IPsec, or no checksum: then one by one. */
+		if (err != -EMSGSIZE && err != -EINVAL && err != -EIO)
+			return err;
 		ps->gso_limit = e[0]->len - e[0]->offset;
 	}
 	alike = entries_of_one(e, n);

@@ -419,6 +419,49 @@ static void other_process(void)
 	close(l);
 }
 
+/* Where another process has registered the number that is next here, the connection waits. */
+static void number_of_another(void)
+{
+	uint16_t number;
+	int l = listener(AF_INET, &number), ready[2], done[2], sock, other, next, peer;
+	pid_t child;
+	char c = 0;
+
+	t_note("the number of another process");
+	t_must(!pipe(ready) && !pipe(done));
+	peer = socket(AF_INET, SOCK_STREAM, 0);
+	next = dup(0);
+	close(next);
+	child = fork();
+	if (!child) {
+		tcp_pair(&sock, &other);
+		t_must(dup2(sock, next) == next && !port_register(&p, next));
+		t_must(write(ready[1], &c, 1) == 1);
+		close(done[1]);
+		t_must(read(done[0], &c, 1) == 0);
+		_exit(0);
+	}
+	t_must(read(ready[0], &c, 1) == 1);
+	t_must(!connect(peer, (void *)&(struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(number),
+		       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) }, sizeof(struct sockaddr_in)));
+	for (int i = 0; i < 50; i++) {
+		port_sync(&p);
+		usleep(1000);
+	}
+	t_true(nm_ring_empty(p.rx));
+	t_true(silent(peer, 100));
+	close(done[1]);
+	t_must(waitpid(child, NULL, 0) == child);
+	sock = accepted(5000);
+	if (t_true(sock >= 0))
+		close(sock);
+	close(peer);
+	close(l);
+	close(ready[0]);
+	close(ready[1]);
+	close(done[0]);
+}
+
 /* accept() as ever, on a listener that is registered, and on one that was. */
 static void ordinary_accept(void)
 {
@@ -499,6 +542,7 @@ int main(void)
 	no_descriptors();
 	full_ring();
 	other_process();
+	number_of_another();
 	ordinary_accept();
 	return t_end();
 }
