@@ -404,6 +404,11 @@ static void close_descriptor(const struct pst_sock *ps)
 	if (!sock)
 		return;
 	err = sock->sk == ps->sk ? 0 : -EBADF;
+	if (!err && !ps->proto) {
+		lock_sock(sock->sk);
+		pst_sock_discard(sock->sk);
+		release_sock(sock->sk);
+	}
 	if (!err)	/* nobody reads any more: what comes is answered by a reset */
 		kernel_sock_shutdown(sock, SHUT_RDWR);
 	sockfd_put(sock);

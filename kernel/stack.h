@@ -158,6 +158,7 @@ void pst_stack_resume(struct pst_ring *ring);
 void pst_sock_wait(struct pst_sock *ps);
 
 u32 pst_sock_take_buf(struct pst_sock *ps);
+void pst_sock_discard(struct sock *sk);
 bool pst_may_place(struct pst_sock *ps);
 int pst_copy_out(const struct pst_bufs *bufs, const struct sk_buff *skb, u32 off,
 		 void *to, u32 len);

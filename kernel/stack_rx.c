@@ -291,6 +291,22 @@ static void drain_queue(struct pst_sock *ps)
 	}
 }
 
+/*
+ * Who closes by a slot cannot read what still comes; left in the queue it would be answered by a
+ * reset, and that would take with it what the peer has not got yet.  Socket locked.
+ */
+void pst_sock_discard(struct sock *sk)
+{
+	struct sk_buff *skb;
+	u32 off;
+
+	while ((skb = tcp_recv_skb(sk, tcp_sk(sk)->copied_seq, &off))) {
+		tcp_read_done(sk, max(skb->len - off, 1u));
+		if (skb->len == off)
+			break;
+	}
+}
+
 /* An event slot; if there is no room, the socket waits for it. */
 bool pst_sock_put_event(struct pst_sock *ps, u16 flags, int err)
 {
@@ -422,8 +438,10 @@ void pst_sock_drain(struct pst_sock *ps)
 	unsigned long flags = READ_ONCE(ps->flags);
 
 	/* The registered application has closed it: nobody to deliver to. */
-	if (unlikely(sock_flag(ps->sk, SOCK_DEAD) || (flags & BIT(PST_SOCK_CLOSING))))
+	if (unlikely(sock_flag(ps->sk, SOCK_DEAD)))
 		return;
+	if (unlikely(flags & BIT(PST_SOCK_CLOSING)))
+		return pst_sock_discard(ps->sk);
 	if (unlikely(flags & BIT(PST_SOCK_NEW)) && !tell_new(ps))
 		return;
 	if (likely(!(flags & BIT(PST_SOCK_PAUSED))))

@@ -217,14 +217,14 @@ static int congest(int fd)
 }
 
 /* Closing loses nothing of a socket that was congested, and tells nothing more of it. */
-static void close_congested(void)
+static void close_congested(bool more_comes)
 {
 	static char sent[4000], got[sizeof(sent)];
 	struct timespec ms = { .tv_nsec = 1000000 };
 	uint16_t number;
 	int l = listener(AF_INET, &number), peer = tcp_connect(AF_INET, number), fd, slots;
 
-	t_note("congested");
+	t_note("congested%s", more_comes ? ", and something more comes" : "");
 	fd = accepted(2000);
 	t_must(fd >= 0);
 	memset(sent, 'c', sizeof(sent));
@@ -232,6 +232,8 @@ static void close_congested(void)
 	t_must(!paste_tx_close(p.tx, fd));
 	port_sync(&p);
 	t_ok(fcntl(fd, F_GETFD));	/* not before the data is TCP's */
+	if (more_comes)
+		t_eq(write(peer, "\r\n", 2), 2);
 	for (int i = 0; i < slots; i++) {
 		memset(got, 0, sizeof(got));
 		t_must(read_n(peer, got, sizeof(got), 5000) == sizeof(got));
@@ -535,7 +537,8 @@ int main(void)
 	born_of_a_cookie();
 	fast_open();
 	at_once();
-	close_congested();
+	close_congested(false);
+	close_congested(true);
 	close_given_up(50);
 	close_given_up(110);
 	close_after_reset();
