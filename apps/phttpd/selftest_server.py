@@ -6,10 +6,12 @@ import re
 import signal
 import socket
 import subprocess
+import time
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 # Bounds of time are for an ordinary kernel; one that looks for leaks is checked in other ways as well, and slow.
 SLOWER = 5 if os.path.exists("/sys/kernel/debug/kmemleak") else 1
+CONN_PATIENCE = 3       # seconds, of conn.h
 
 # Those of the command line, when main() has read them.
 args = argparse.Namespace(threads=1)
@@ -63,6 +65,11 @@ class Server:
         s.connect(("127.0.0.1", self.port))
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return s
+
+
+def gave_up(began):
+    """May the server, short of buffers, have given up who has made no progress since? Not on an ordinary kernel, so soon."""
+    return time.time() - began >= CONN_PATIENCE
 
 
 class Answers:

@@ -11,7 +11,7 @@ import threading
 import time
 from urllib.parse import quote, unquote_to_bytes
 
-from selftest_server import GET, Answers, Server, args, ask
+from selftest_server import GET, Answers, Server, args, ask, gave_up
 
 
 class Store:
@@ -155,7 +155,7 @@ def store_replaced_while_read():
         s = Store(server)
         for turn in range(6):
             s.put(b"key", values[turn % 3])
-            readers = [server.connect(receive_buffer=4096) for _ in range(3)]
+            readers, began = [server.connect(receive_buffer=4096) for _ in range(3)], time.time()
             for r in readers:
                 r.sendall(b"GET /key HTTP/1.1\r\nHost: a\r\n\r\n")
             time.sleep(0.1)
@@ -165,7 +165,10 @@ def store_replaced_while_read():
             for i in range(20):     # what is freed too early is used again
                 s.put(b"other%d" % i, rng.randbytes(50000))
             for r in readers:
-                assert Answers(r).next()[2] == values[turn % 3]
+                try:
+                    assert Answers(r).next()[2] == values[turn % 3]
+                except (EOFError, ConnectionError):
+                    assert gave_up(began)
                 r.close()
             s.verify()
         s.close()
