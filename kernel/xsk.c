@@ -121,6 +121,20 @@ static void unpin_ring(struct pst_xring *ring)
 }
 #endif
 
+/* The answer may have been in memory of the process, where another thread can change it. */
+static bool offsets_make_sense(const struct xdp_ring_offset *off)
+{
+	const u64 index[] = { off->producer, off->consumer, off->flags };
+	u32 i;
+
+	if (off->desc < sizeof(u32) || off->desc > PAGE_SIZE || off->desc % sizeof(u64))
+		return false;
+	for (i = 0; i < ARRAY_SIZE(index); i++)
+		if (index[i] > off->desc - sizeof(u32) || index[i] % sizeof(u32))
+			return false;
+	return true;
+}
+
 static int map_ring(struct file *file, struct pst_xring *ring, u64 pgoff,
 		    const struct xdp_ring_offset *off, size_t entry)
 {
@@ -128,6 +142,8 @@ static int map_ring(struct file *file, struct pst_xring *ring, u64 pgoff,
 	unsigned long addr;
 	int err;
 
+	if (!offsets_make_sense(off))
+		return -EFAULT;
 	ring->npages = size >> PAGE_SHIFT;
 	ring->page = kcalloc(ring->npages, sizeof(*ring->page), GFP_KERNEL);
 	if (!ring->page)

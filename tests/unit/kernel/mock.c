@@ -146,7 +146,7 @@ struct file *anon_inode_getfile(const char *name, const struct file_operations *
 	(void)flags;
 	if (!file)
 		return ERR_PTR(-ENOMEM);
-	*file = (struct file) { fops, priv };
+	*file = (struct file) { .f_op = fops, .private_data = priv, .count = 1 };
 	return file;
 }
 

@@ -26,6 +26,8 @@ weak bool pst_extmem_idle(struct page *page) { return true; }
 weak bool pst_extmem_idle_new(struct page *page) { return true; }
 weak bool pst_extmem_in_use(const struct pst_extmem *ext, u32 n) { return false; }
 
+weak int pst_extmem_in_mm(struct pst_extmem *ext, int (*fn)(void *arg), void *arg) { return fn(arg); }
+
 weak int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_queues *want) { return 0; }
 weak int pst_nic_detach(struct pst_port *port, const char *ifname) { return 0; }
 weak bool pst_nic_is_attached(struct pst_port *port, const char *ifname) { return false; }

@@ -30,7 +30,7 @@ struct net_device {
 	bool running, present, carrier;
 	u32 priv_flags, features;
 	u32 real_num_tx_queues, real_num_rx_queues;
-	int type, reg_state;
+	int type, reg_state, ifindex;
 	struct netdev_queue *txq;
 	void *tcx_egress;
 	struct nf_hook_entries *nf_hooks_egress;
