@@ -327,13 +327,16 @@ int pst_xsk_open(struct pst_xsk *xsk, struct net_device *dev, u16 queue,
 
 /*
  * Lets go of the queue at once.  fput() alone would leave that to whenever the
- * file's last reference is dropped; releasing twice is what sockets allow for.
+ * file's last reference is dropped; releasing twice is what sockets allow for.  But not what
+ * poll() allows for: a thread of the process that found one of the descriptors there are for the
+ * moment (bind_xsk(), pst_xdp_add_queue()) has the file as well, and keeps queue and memory.
  */
 void pst_xsk_close(struct pst_xsk *xsk)
 {
 	if (!xsk->file)
 		return;
-	READ_ONCE(xsk->sock->ops)->release(xsk->sock);
+	if (file_count(xsk->file) == 1)	/* and no descriptor, so it stays at that */
+		READ_ONCE(xsk->sock->ops)->release(xsk->sock);
 	unmap_ring(&xsk->rx);
 	unmap_ring(&xsk->fill);
 	fput(xsk->file);

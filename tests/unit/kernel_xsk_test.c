@@ -162,11 +162,40 @@ static void offsets_checked(void **state)
 	}
 }
 
+/* At once, or whoever has the file too would find a socket that is none any more. */
+static void closed(void **state)
+{
+	struct pst_xsk first, second = {};
+
+	assert_int_equal(opened(&first), 0);
+	pst_xsk_close(&first);
+	assert_int_equal(released, 1);
+	assert_int_equal(file.count, 0);
+	pst_xsk_close(&first);
+	assert_int_equal(released, 1);
+
+	assert_int_equal(opened(&first), 0);
+	second.sock = &sock;
+	assert_int_equal(bind_xsk(&second, &dev, 1, &first, 0), 0);
+	pst_xsk_close(&first);
+	assert_int_equal(released, 2);
+
+	assert_int_equal(opened(&first), 0);
+	kept = true;
+	second.sock = &sock;
+	assert_int_equal(bind_xsk(&second, &dev, 1, &first, 0), 0);
+	pst_xsk_close(&first);
+	assert_int_equal(released, 2);
+	assert_non_null(sock.sk);
+	fput(&file);
+	assert_int_equal(released, 3);
+}
+
 #define N(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { N(offsets_checked) };
+	const struct CMUnitTest tests[] = { N(offsets_checked), N(closed) };
 
 	return cmocka_run_group_tests_name("kernel_xsk", tests, NULL, NULL);
 }
