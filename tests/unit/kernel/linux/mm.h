@@ -89,6 +89,9 @@ void unpin_user_pages(struct page **page, unsigned long n);
 
 /* Mappings. */
 #define VM_SHARED	8
+#define VM_DONTCOPY	0x20000
+#define VM_DONTEXPAND	0x40000
+#define vm_flags_set(vma, flags)	((vma)->vm_flags |= (flags))
 
 struct vm_area_struct {
 	unsigned long vm_start, vm_end, vm_pgoff, vm_flags, vm_page_prot;
