@@ -269,6 +269,11 @@ static int setup_rings(struct pst_xsk *xsk)
 	return err;
 }
 
+static struct xdp_umem *umem_of(const struct pst_xsk *xsk)
+{
+	return container_of(xsk->sock->sk, struct xdp_sock, sk)->umem;
+}
+
 static int bind_xsk(struct pst_xsk *xsk, struct net_device *dev, u16 queue,
 		    const struct pst_xsk *shared, u16 mode)
 {
@@ -291,7 +296,8 @@ static int bind_xsk(struct pst_xsk *xsk, struct net_device *dev, u16 queue,
 	sa.sxdp_shared_umem_fd = fd;
 	err = pst_kernel_bind(xsk->sock, &sa, sizeof(sa));
 	close_fd(fd);
-	return err;
+	/* Another thread may have put another socket there, with memory that is not the port's. */
+	return err ?: umem_of(xsk) == umem_of(shared) ? 0 : -EBADF;
 }
 
 /*
