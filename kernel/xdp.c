@@ -230,6 +230,12 @@ static int open_program(struct pst_xdp *xdp)
 	return prog;
 }
 
+/* What the driver cannot do with XDP the stack can: veth says ERANGE of the MTU, ENOSPC of queues. */
+static bool is_about_driver(int err)
+{
+	return err == -EOPNOTSUPP || err == -EINVAL || err == -ERANGE || err == -ENOSPC;
+}
+
 /*
  * The program attached to @dev, in the driver if it can, else on packets.  No descriptor
  * stays behind in the process.
@@ -255,7 +261,7 @@ static struct pst_xdp *attach_program(struct net_device *dev)
 		return ERR_PTR(-EBADF);
 	}
 	link = create_link(prog, dev, XDP_FLAGS_DRV_MODE);
-	if (link == -EOPNOTSUPP || link == -EINVAL) {
+	if (is_about_driver(link)) {
 		xdp->skb_mode = true;
 		link = create_link(prog, dev, XDP_FLAGS_SKB_MODE);
 	}
