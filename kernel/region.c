@@ -243,6 +243,7 @@ int pst_region_mmap(struct pst_region *region, struct vm_area_struct *vma)
 		addr += run;
 		ofs += run;
 		left -= run;
+		cond_resched();
 	}
 	return 0;
 }
