@@ -80,6 +80,7 @@ static void refill(struct pst_nicq *q)
 		}
 		spin_unlock_bh(&q->ring->lock);
 		smp_store_release(fill->producer, q->xsk.fill_prod);	/* behind descriptors */
+		smp_mb();	/* and before asking whether the driver had found none */
 	}
 	if (READ_ONCE(*fill->flags) & XDP_RING_NEED_WAKEUP) {
 		struct msghdr msg = {};
@@ -106,13 +107,36 @@ static bool has_frames(const struct pst_nicq *q)
 	return READ_ONCE(*q->xsk.rx.producer) != q->xsk.rx_cons;
 }
 
-/* Do frames wait?  Only inside the ring's RX sync. */
-bool pst_nic_pending(struct pst_ring *ring)
+/* Do frames wait? */
+static bool pending(struct pst_ring *ring)
 {
 	struct pst_nicq *q;
 
 	list_for_each_entry(q, &ring->nicqs, node)
 		if (has_frames(q))
+			return true;
+	return false;
+}
+
+/*
+ * Has the driver stopped for want of buffers, although there are some for it?  It looks before it
+ * says so, which may be after refill() has asked; nothing wakes it then, and no frame us.
+ */
+static bool is_starved(const struct pst_nicq *q)
+{
+	return READ_ONCE(*q->xsk.fill.flags) & XDP_RING_NEED_WAKEUP &&
+	       netif_running(q->nic->dev) &&
+	       (READ_ONCE(*q->xsk.fill.consumer) != q->xsk.fill_prod ||
+		refill_quota(q, &q->ring->pool));
+}
+
+/* For housekeeping: would pst_nic_poll() help?  Only inside the ring's RX sync. */
+bool pst_nic_due(struct pst_ring *ring)
+{
+	struct pst_nicq *q;
+
+	list_for_each_entry(q, &ring->nicqs, node)
+		if (has_frames(q) || is_starved(q))
 			return true;
 	return false;
 }
@@ -141,7 +165,7 @@ void pst_nic_poll(struct pst_ring *ring, bool busy_poll)
 	if (busy_poll)
 		list_for_each_entry(q, &ring->nicqs, node)
 			run_driver(q);
-	if (pst_nic_pending(ring))
+	if (pending(ring))
 		inject_all(ring);
 	list_for_each_entry(q, &ring->nicqs, node)
 		refill(q);
@@ -483,6 +507,7 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	if (hides_vlans(dev))
 		netdev_warn(dev, "paste: VLAN tags are stripped before XDP sees them: ethtool -K %s rxvlan off if registered sockets use VLANs\n",
 			    ifname);
+	pst_port_attend(port);	/* a queue may be starved already */
 	return 0;
 
 err_queues:

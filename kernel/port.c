@@ -230,7 +230,7 @@ static bool look_after(struct pst_ring *ring, unsigned long stall)
 
 /*
  * What no event announces: buffers that TCP has let go of, sockets that were
- * closed, and an application that does not come.
+ * closed, a NIC that waits for buffers, and an application that does not come.
  */
 static void housekeeping(struct work_struct *work)
 {
@@ -256,7 +256,7 @@ static void housekeeping(struct work_struct *work)
 	}
 	if (again)
 		queue_delayed_work(pst_wq, &port->housekeeping, msecs_to_jiffies(10));
-	else if (port->nsocks || parked)
+	else if (port->nsocks || READ_ONCE(port->nnics) || parked)
 		queue_delayed_work(pst_wq, &port->housekeeping, HZ);
 }
 

@@ -21,14 +21,14 @@ static int add_err[QUEUES];	/* of adding a queue to the map */
 static int patience;		/* AF_XDP unpins after so many naps; -1: never */
 
 /* What happened. */
-static int programs, hooked, sockets, dummies, quiet, naps, warned, opened, attended;
+static int programs, hooked, sockets, dummies, quiet, naps, warned, opened, attended, kicks;
 static u16 modes[3];
 static int due;			/* unpinnings that wait */
 
 /* ------------------------------------------------------------ behind nic.c */
 
 bool mock_capable(int cap) { return cap != lacks; }
-int sock_recvmsg(struct socket *sock, struct msghdr *msg, int flags) { return 0; }
+int sock_recvmsg(struct socket *sock, struct msghdr *msg, int flags) { return kicks++, 0; }
 void pst_ring_wake(struct pst_ring *ring) { }
 void pst_port_attend(struct pst_port *p) { attended++; }
 void pst_port_attend_all(void) { attended++; }
@@ -104,7 +104,7 @@ static void pin(int n)
 struct fake {
 	struct socket socket;
 	struct sock sk;
-	u32 producer, consumer, flags;
+	u32 producer, consumer, flags, arrived;
 	u64 desc[PST_XSK_RING];
 	bool registered;
 };
@@ -131,8 +131,9 @@ int pst_xsk_open(struct pst_xsk *xsk, struct net_device *d, u16 queue, struct ps
 	f->registered = !shared;
 	xsk->sock = &f->socket;
 	xsk->file = (struct file *)f;
-	xsk->fill.producer = xsk->rx.producer = &f->producer;
-	xsk->fill.consumer = xsk->rx.consumer = &f->consumer;
+	xsk->fill.producer = &f->producer;
+	xsk->fill.consumer = &f->consumer;
+	xsk->rx.producer = xsk->rx.consumer = &f->arrived;
 	xsk->fill.flags = &f->flags;
 	xsk->fill.desc = f->desc;
 	sockets++;
@@ -196,7 +197,7 @@ static int setup(void **state)
 	dev = dev_get_by_name(&mock_net, "eth0");
 	dev_put(dev);
 	*dev = (struct net_device) {
-		.name = "eth0", .type = ARPHRD_ETHER, .real_num_rx_queues = QUEUES,
+		.name = "eth0", .type = ARPHRD_ETHER, .real_num_rx_queues = QUEUES, .running = true,
 	};
 	pst_nic_init();
 	return 0;
@@ -319,6 +320,54 @@ static void goes_away(void **state)
 	attached(1);
 	pst_nic_sweep(port);
 	undone();
+}
+
+/* ------------------------------------------------------------ buffers for the driver */
+
+static struct fake *fake;
+
+/* It had found no buffers, and says so when it has just been asked. */
+static void driver_stops(void *p, size_t n)
+{
+	if (p == &fake->flags)
+		fake->flags = XDP_RING_NEED_WAKEUP;
+}
+
+/* Whoever wants buffers gets them, or at least housekeeping comes. */
+static void wants_buffers(void **state)
+{
+	struct pst_ring *ring = &port->ring[0];
+	u32 low = region.bufs.low, nfree, n;
+
+	attached(1);
+	assert_true(attended > 0);
+	fake = (struct fake *)list_first_entry(&ring->nicqs, struct pst_nicq, node)->xsk.file;
+	assert_false(pst_nic_due(ring));
+	kicks = 0;
+	mock.was_read = driver_stops;
+	pst_nic_poll(ring, false);
+	mock.was_read = NULL;
+	assert_int_equal(kicks, 0);
+	assert_true(pst_nic_due(ring));
+	dev->running = false;		/* it cannot be told */
+	assert_false(pst_nic_due(ring));
+	dev->running = true;
+	pst_nic_poll(ring, false);
+	assert_int_equal(kicks, 1);
+
+	fake->consumer = fake->producer;	/* it has all: there are more */
+	assert_true(pst_nic_due(ring));
+	nfree = region.bufs.nfree;
+	n = ring->pool.n;
+	region.bufs.nfree = 0;			/* there are none */
+	region.bufs.low = 512;
+	ring->pool.n = 0;
+	assert_false(pst_nic_due(ring));
+	region.bufs.nfree = nfree;
+	region.bufs.low = low;
+	ring->pool.n = n;
+	fake->flags = 0;
+	assert_false(pst_nic_due(ring));
 }
 
 /* ------------------------------------------------------------ attaching */
@@ -465,7 +514,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		N(waits_for_the_unpin), N(pinned_by_others), N(never_unpinned), N(goes_away),
-		N(refused), N(too_few_buffers), N(fails_halfway), N(no_memory), N(zero_copy_or_copy),
+		N(wants_buffers), N(refused), N(too_few_buffers), N(fails_halfway), N(no_memory), N(zero_copy_or_copy),
 	};
 
 	return cmocka_run_group_tests_name("kernel_nic", tests, NULL, NULL);

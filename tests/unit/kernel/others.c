@@ -34,7 +34,7 @@ weak bool pst_nic_is_attached(struct pst_port *port, const char *ifname) { retur
 weak void pst_nic_detach_all(struct pst_port *port) { }
 weak void pst_nic_sweep(struct pst_port *port) { }
 weak void pst_nic_poll(struct pst_ring *ring, bool busy_poll) { }
-weak bool pst_nic_pending(struct pst_ring *ring) { return false; }
+weak bool pst_nic_due(struct pst_ring *ring) { return false; }
 
 weak int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int fd) { return 0; }
 weak void pst_stack_unregister_all(struct pst_port *port) { }

@@ -36,6 +36,7 @@ struct net_device {
 	struct nf_hook_entries *nf_hooks_egress;
 };
 
+#define netif_running(dev)	((dev)->running)
 #define dev_net(dev)	((void)(dev), &mock_net)
 
 struct napi_struct { bool scheduled; unsigned int napi_id; unsigned long state; };
