@@ -237,42 +237,56 @@ static void close_queues(struct pst_nic *nic)
 		nicq_close(&nic->queue[i]);
 }
 
+/* AF_XDP pins and unpins pages in their order, so the last one tells of all. */
+static struct folio *last_folio(const struct pst_port *port)
+{
+	const struct pst_bufs *bufs = &port->region->bufs;
+
+	return page_folio(bufs->page[bufs->n - 1]);
+}
+
 static int pins_of(const struct pst_port *port)
 {
-	return pst_folio_pins(page_folio(port->region->bufs.page[PST_BUF_BASE]));
+	return pst_folio_pins(last_folio(port));
 }
 
 /* What one registration adds to that: one pin for each buffer in the folio. */
 static int pins_of_one(const struct pst_port *port)
 {
 	const struct pst_bufs *bufs = &port->region->bufs;
-	struct folio *folio = page_folio(bufs->page[PST_BUF_BASE]);
+	struct folio *folio = last_folio(port);
+	u32 n = min_t(u32, bufs->n, folio_nr_pages(folio));
 	int pins = 0;
 	u32 i;
 
-	for (i = 0; i < bufs->n && i < folio_nr_pages(folio) + PST_BUF_BASE; i++)
+	for (i = bufs->n - n; i < bufs->n; i++)
 		pins += page_folio(bufs->page[i]) == folio;
 	return pins;
 }
 
 /*
  * Waits until AF_XDP has let go of the memory, which shows in the pins going back to
- * @others, then takes the buffers back.
+ * @others; false if it does not.
  */
-static void reclaim(struct pst_nic *nic, int others)
+static bool is_unpinned(const struct pst_port *port, int others)
 {
-	struct pst_bufs *bufs = &nic->port->region->bufs;
 	int tries = 0;
 
 	/* The unpinning is deferred work of AF_XDP; nothing announces its end. */
-	while (pins_of(nic->port) > others && tries++ < 2000)
+	while (pins_of(port) > others && tries++ < 2000)
 		usleep_range(1000, 2000);
-	if (pins_of(nic->port) > others) {
+	return pins_of(port) <= others;
+}
+
+/* Takes the buffers back, once they are nobody else's. */
+static void reclaim(struct pst_nic *nic, int others)
+{
+	if (!is_unpinned(nic->port, others)) {
 		netdev_warn(nic->dev, "paste: still in use; its buffers stay out of use until the port closes\n");
 		nic->port->lost_nics |= BIT_ULL(nic->id);
 		return;
 	}
-	pst_bufs_from_nic(bufs, nic->id);
+	pst_bufs_from_nic(&nic->port->region->bufs, nic->id);
 }
 
 /* Copy mode would fail for the same reason. */
@@ -281,18 +295,36 @@ static bool is_about_memory(int err)
 	return err == -ENOMEM || err == -ENOBUFS || err == -EFAULT || err == -ESRCH;
 }
 
-static int open_queues(struct pst_nic *nic)
+/*
+ * The queue that registers the memory.  What an earlier registration was charged with is given
+ * back a moment after its pins.
+ */
+static int open_first(struct pst_nic *nic, u16 mode)
 {
-	u16 mode = XDP_ZEROCOPY;
+	int tries = 0, err;
+
+	for (;;) {
+		err = nicq_open(&nic->queue[0], NULL, mode);
+		if (err != -ENOBUFS || tries++ == 10)
+			return err;
+		usleep_range(1000, 2000);
+	}
+}
+
+/* @others: pins that the memory had before. */
+static int open_queues(struct pst_nic *nic, int others)
+{
 	u32 i;
 	int err;
 
 	nic->zero_copy = true;
-	err = nicq_open(&nic->queue[0], NULL, mode);
+	err = open_first(nic, XDP_ZEROCOPY);
 	if (err && !is_about_memory(err) && err != -EPERM) {
 		netdev_info(nic->dev, "paste: no AF_XDP zero copy (error %d), copying\n", err);
 		nic->zero_copy = false;
-		err = nicq_open(&nic->queue[0], NULL, XDP_COPY);
+		/* RLIMIT_MEMLOCK need not be enough for the same memory twice. */
+		is_unpinned(nic->port, others);
+		err = open_first(nic, XDP_COPY);
 	}
 	for (i = 1; !err && i < nic->nqueues; i++)
 		err = nicq_open(&nic->queue[i], &nic->queue[0], 0);
@@ -484,7 +516,7 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	if (err)
 		goto err_free;
 	nic->skb_mode = nic->xdp->skb_mode;
-	err = open_queues(nic);
+	err = open_queues(nic, others);
 	if (err)
 		goto err_queues;
 	err = pst_batch_hook(nic);
