@@ -447,6 +447,20 @@ static struct pst_nic *nic_alloc(struct pst_port *port, struct net_device *dev,
 	return nic;
 }
 
+/*
+ * Has the device gone before the notifier could find it?  RTNL, since one that moves is still
+ * in its old namespace while the notifier is called, and for some time after.
+ */
+static bool has_left(const struct net_device *dev, const struct net *net)
+{
+	bool left;
+
+	rtnl_lock();
+	left = dev->reg_state != NETREG_REGISTERED || !net_eq(dev_net(dev), net);
+	rtnl_unlock();
+	return left;
+}
+
 /* Are there VLANs whose tags the device takes out of the frames before XDP sees them? */
 static bool hides_vlans(const struct net_device *dev)
 {
@@ -525,11 +539,8 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	if (err)
 		netdev_info(dev, "paste: no egress hook, packets leave one by one\n");
 	enlist(nic);
-	/* Gone before the notifier could find it? */
-	if (dev->reg_state != NETREG_REGISTERED || !net_eq(dev_net(dev), net)) {
+	if (has_left(dev, net))
 		WRITE_ONCE(nic->gone, true);
-		pst_port_attend(port);
-	}
 	for (key = 0; key < PST_STEER_KEYS; key++)
 		if (port->steer[key])
 			pst_xdp_steer(nic->xdp, nic->queues, key, true);
@@ -539,7 +550,7 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	if (hides_vlans(dev))
 		netdev_warn(dev, "paste: VLAN tags are stripped before XDP sees them: ethtool -K %s rxvlan off if registered sockets use VLANs\n",
 			    ifname);
-	pst_port_attend(port);	/* a queue may be starved already */
+	pst_port_attend(port);	/* it may be gone, a queue be starved already */
 	return 0;
 
 err_queues:

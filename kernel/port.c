@@ -10,7 +10,8 @@
  *   port->mutex      mutex     registering sockets, attaching NICs, binding
  *                              descriptors: everything that is not the data path
  *   programs_lock    mutex     XDP programs of devices that several ports share (xdp.c)
- *   RTNL             mutex     taken by AF_XDP and BPF inside an attach; the
+ *   RTNL             mutex     taken by AF_XDP and BPF inside an attach, and by nic.c and
+ *                              batch.c for which namespace a device is in; the
  *                              netdevice notifier therefore only schedules work
  *   pst_ports_lock   mutex     list of ports, pst_port.opens.  Not inside port->mutex, but
  *                              for the notifier's sake inside RTNL

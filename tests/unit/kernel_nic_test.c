@@ -12,6 +12,7 @@
 static struct pst_port *port;
 static struct pst_region region;
 static struct net_device *dev;
+static struct net another_net;
 
 /* What the world does. */
 static int lacks;		/* a capability, or -1 */
@@ -305,6 +306,12 @@ static void never_unpinned(void **state)
 	pin(-1);
 }
 
+/* Whoever had RTNL was moving the device, and had called the notifier before it was attached. */
+static void moves(void)
+{
+	dev->net = &another_net;
+}
+
 /* A device that leaves is detached by housekeeping; another one's leaving is none of ours. */
 static void goes_away(void **state)
 {
@@ -323,6 +330,13 @@ static void goes_away(void **state)
 
 	dev->reg_state = NETREG_UNREGISTERING;	/* it went before the notifier could find it */
 	attached(1);
+	pst_nic_sweep(port);
+	undone();
+
+	dev->reg_state = NETREG_REGISTERED;
+	mock_rtnl = moves;
+	attached(1);
+	mock_rtnl = NULL;
 	pst_nic_sweep(port);
 	undone();
 }
