@@ -160,6 +160,15 @@ struct pst_port *pst_port_find(const char *name)
 	return port;
 }
 
+/* One more reference to what the caller has one to. */
+struct pst_port *pst_port_hold(struct pst_port *port)
+{
+	mutex_lock(&pst_ports_lock);
+	port->opens++;
+	mutex_unlock(&pst_ports_lock);
+	return port;
+}
+
 /*
  * The port an interface called "stackSSS:IFNAME" is for: the one with region @mem_id, or
  * the only one of the instance; with @attached, the one it is attached to.  -ENXIO,
