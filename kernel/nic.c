@@ -41,6 +41,7 @@
 #include "buf_move.h"
 #include "compat.h"
 #include "nic.h"
+#include "sized.h"
 #include "stack.h"
 
 /* ------------------------------------------------------------ data path */
@@ -425,11 +426,19 @@ static int choose_queues(const struct net_device *dev, const struct pst_queues *
 	return want->first + want->n <= min(n, 64u) ? 0 : -EINVAL;
 }
 
-static struct pst_nic *nic_alloc(struct pst_port *port, struct net_device *dev,
-				 const struct pst_queues *q)
+/* Buffers for each of @n queues' fill rings. */
+static u32 share_of(const struct pst_port *port, u32 n)
 {
-	u32 spare = READ_ONCE(port->region->bufs.nfree) / 2, i;
-	struct pst_nic *nic = kzalloc(struct_size(nic, queue, q->n), GFP_KERNEL_ACCOUNT);
+	u32 spare = READ_ONCE(port->region->bufs.nfree) / 2;
+
+	return min_t(u32, PST_NICQ_FILL, spare / n);
+}
+
+static struct pst_nic *nic_alloc(struct pst_port *port, struct net_device *dev,
+				 const struct pst_queues *q, u32 fill_target)
+{
+	struct pst_nic *nic = kvzalloc(struct_size(nic, queue, q->n), PST_GFP_SIZED);
+	u32 i;
 
 	if (!nic)
 		return NULL;
@@ -442,7 +451,7 @@ static struct pst_nic *nic_alloc(struct pst_port *port, struct net_device *dev,
 		nic->queue[i].nic = nic;
 		nic->queue[i].id = q->first + i;
 		nic->queue[i].ring = &port->ring[i % port->nrings];
-		nic->queue[i].fill_target = min_t(u32, PST_NICQ_FILL, spare / q->n);
+		nic->queue[i].fill_target = fill_target;
 	}
 	return nic;
 }
@@ -486,6 +495,7 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	struct pst_queues queues;
 	struct net_device *dev;
 	struct pst_nic *nic;
+	u32 fill_target;
 	int err, key;
 	int others = pins_of(port);
 
@@ -514,16 +524,17 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	err = choose_queues(dev, want, &queues);
 	if (err)
 		goto err_dev;
+	err = -ENOBUFS;
+	fill_target = share_of(port, queues.n);
+	if (fill_target < PST_NICQ_MIN) {
+		netdev_warn(dev, "paste: too few buffers for %u queues: raise pool_bufs or use fewer (ethtool -L)\n",
+			    queues.n);
+		goto err_dev;
+	}
 	err = -ENOMEM;
-	nic = nic_alloc(port, dev, &queues);
+	nic = nic_alloc(port, dev, &queues, fill_target);
 	if (!nic)
 		goto err_dev;
-	err = -ENOBUFS;
-	if (nic->queue[0].fill_target < PST_NICQ_MIN) {
-		netdev_warn(dev, "paste: too few buffers for %u queues: raise pool_bufs or use fewer (ethtool -L)\n",
-			    nic->nqueues);
-		goto err_free;
-	}
 
 	nic->xdp = pst_xdp_get(dev, nic->queues);
 	err = PTR_ERR_OR_ZERO(nic->xdp);
@@ -558,7 +569,7 @@ err_queues:
 	close_queues(nic);
 	reclaim(nic, others);
 err_free:
-	kfree(nic);
+	kvfree(nic);
 err_dev:
 	dev_put(dev);
 	return err;
@@ -579,7 +590,7 @@ static void detach(struct pst_nic *nic)
 	close_queues(nic);
 	reclaim(nic, others);
 	netdev_info(dev, "paste: detached from %s\n", port->name);
-	kfree(nic);
+	kvfree(nic);
 	dev_put(dev);
 }
 
