@@ -15,7 +15,10 @@
  * from 64 on share the bits of the first ones); xsks[queue] = socket.
  *
  * A device has one program, whose queues may belong to several ports: a packet for a socket of
- * one port that arrives on a queue of another is passed, and so never lies in foreign memory.
+ * one port that arrives on a queue of another is passed.
+ *
+ * What is passed has been in the port's memory all the same, where the driver does zero copy: it has
+ * no other buffers for the queue, and copies afterwards (README, Security).
  */
 #include <linux/bpf.h>
 #include <linux/fdtable.h>
