@@ -193,6 +193,11 @@ struct umem {
 	size_t size;
 };
 
+static struct xdp_umem *umem_of(const struct socket *sock)
+{
+	return container_of(sock->sk, struct xdp_sock, sk)->umem;
+}
+
 static int register_range(void *arg)
 {
 	const struct umem *u = arg;
@@ -230,7 +235,7 @@ static int register_extmem(struct umem *u)
 	err = pst_extmem_in_mm(region->ext, register_range, u);
 	if (err)
 		return err;
-	umem = container_of(u->sock->sk, struct xdp_sock, sk)->umem;
+	umem = umem_of(u->sock);
 	if (umem->npgs != region->bufs.n ||
 	    memcmp(umem->pgs, region->bufs.page, umem->npgs * sizeof(*umem->pgs)))
 		return -EFAULT;
@@ -269,11 +274,6 @@ static int setup_rings(struct pst_xsk *xsk)
 	return err;
 }
 
-static struct xdp_umem *umem_of(const struct pst_xsk *xsk)
-{
-	return container_of(xsk->sock->sk, struct xdp_sock, sk)->umem;
-}
-
 static int bind_xsk(struct pst_xsk *xsk, struct net_device *dev, u16 queue,
 		    const struct pst_xsk *shared, u16 mode)
 {
@@ -297,7 +297,7 @@ static int bind_xsk(struct pst_xsk *xsk, struct net_device *dev, u16 queue,
 	err = pst_kernel_bind(xsk->sock, &sa, sizeof(sa));
 	close_fd(fd);
 	/* Another thread may have put another socket there, with memory that is not the port's. */
-	return err ?: umem_of(xsk) == umem_of(shared) ? 0 : -EBADF;
+	return err ?: umem_of(xsk->sock) == umem_of(shared->sock) ? 0 : -EBADF;
 }
 
 /*
