@@ -122,8 +122,9 @@ int main(int argc, char **argv)
 	fflush(stdout);
 	port_make(&p, "stack:thief", 64, 0);
 	ctl = open("/dev/netmap", O_RDWR | O_CLOEXEC);
+	t_must(ctl >= 0);
 	first = dup(ctl);
-	t_must(ctl >= 0 && first >= 0 && !close(first));
+	t_must(first >= 0 && !close(first));
 	t_must(!pthread_create(&t, NULL, thief, NULL));
 	for (end = now_ms() + SECONDS * 1000; now_ms() < end; tries++)
 		if (!paste_attach(p.fd, "stack:eth0")) {
