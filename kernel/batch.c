@@ -30,6 +30,7 @@
 #include <linux/percpu.h>
 #include <linux/preempt.h>
 #include <linux/rcupdate.h>
+#include <linux/rtnetlink.h>
 #include <net/pkt_cls.h>
 #include <net/pkt_sched.h>
 #include <net/sch_generic.h>
@@ -358,15 +359,20 @@ int pst_batch_hook(struct pst_nic *nic)
 		.hooknum = NF_NETDEV_EGRESS,
 		.priority = INT_MAX,	/* after everybody else's */
 	};
+	rtnl_lock();	/* the device stays in its namespace */
 	err = nf_register_net_hook(dev_net(nic->dev), &nic->egress);
+	rtnl_unlock();
 	nic->batching = !err;
 	return err;
 }
 
 void pst_batch_unhook(struct pst_nic *nic)
 {
-	if (nic->batching)
+	if (nic->batching) {
+		rtnl_lock();	/* likewise, or netfilter would not find the hook */
 		nf_unregister_net_hook(dev_net(nic->dev), &nic->egress);
+		rtnl_unlock();
+	}
 	nic->batching = false;
 }
 

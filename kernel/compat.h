@@ -91,6 +91,15 @@ static inline bool pst_poll_no_wait(const struct poll_table_struct *wait)
 #define pst_unbound_wq	system_unbound_wq
 #endif
 
+static inline void pst_vm_flags_set(struct vm_area_struct *vma, unsigned long flags)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 3, 0)
+	vm_flags_set(vma, flags);
+#else
+	vma->vm_flags |= flags;
+#endif
+}
+
 /* Large folios: 6.1 does not let modules count their mappings. */
 static inline bool pst_large_folios(void)
 {

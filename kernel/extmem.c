@@ -284,26 +284,44 @@ struct errand {
 	struct work_struct work;
 	struct mm_struct *mm;
 	const struct cred *cred;
+	unsigned long memlock;
 	int (*fn)(void *arg);
 	void *arg;
 	int err;
 };
 
+/* The worker's RLIMIT_MEMLOCK becomes @limit; what it was. */
+static unsigned long swap_memlock(unsigned long limit)
+{
+	unsigned long old;
+
+	task_lock(current->group_leader);
+	old = rlimit(RLIMIT_MEMLOCK);
+	current->signal->rlim[RLIMIT_MEMLOCK].rlim_cur = limit;
+	task_unlock(current->group_leader);
+	return old;
+}
+
 static void run_errand(struct work_struct *work)
 {
 	struct errand *e = container_of(work, struct errand, work);
 	const struct cred *mine = override_creds(e->cred);
+	unsigned long memlock = swap_memlock(e->memlock);
 
 	kthread_use_mm(e->mm);
 	e->err = e->fn(e->arg);
 	kthread_unuse_mm(e->mm);
+	swap_memlock(memlock);
 	revert_creds(mine);
 }
 
-/* fn(@arg) where @ext is mapped, by the caller's rights.  -ESRCH: that process is gone. */
+/* fn(@arg) where @ext is mapped, by the caller's rights and limits.  -ESRCH: that process is gone. */
 int pst_extmem_in_mm(struct pst_extmem *ext, int (*fn)(void *arg), void *arg)
 {
-	struct errand e = { .mm = ext->mm, .cred = current_cred(), .fn = fn, .arg = arg };
+	struct errand e = {
+		.mm = ext->mm, .cred = current_cred(), .memlock = rlimit(RLIMIT_MEMLOCK),
+		.fn = fn, .arg = arg,
+	};
 
 	if (current->mm == ext->mm)
 		return fn(arg);

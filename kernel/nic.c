@@ -41,6 +41,7 @@
 #include "buf_move.h"
 #include "compat.h"
 #include "nic.h"
+#include "sized.h"
 #include "stack.h"
 
 /* ------------------------------------------------------------ data path */
@@ -80,6 +81,7 @@ static void refill(struct pst_nicq *q)
 		}
 		spin_unlock_bh(&q->ring->lock);
 		smp_store_release(fill->producer, q->xsk.fill_prod);	/* behind descriptors */
+		smp_mb();	/* and before asking whether the driver had found none */
 	}
 	if (READ_ONCE(*fill->flags) & XDP_RING_NEED_WAKEUP) {
 		struct msghdr msg = {};
@@ -106,13 +108,36 @@ static bool has_frames(const struct pst_nicq *q)
 	return READ_ONCE(*q->xsk.rx.producer) != q->xsk.rx_cons;
 }
 
-/* Do frames wait?  Only inside the ring's RX sync. */
-bool pst_nic_pending(struct pst_ring *ring)
+/* Do frames wait? */
+static bool pending(struct pst_ring *ring)
 {
 	struct pst_nicq *q;
 
 	list_for_each_entry(q, &ring->nicqs, node)
 		if (has_frames(q))
+			return true;
+	return false;
+}
+
+/*
+ * Has the driver stopped for want of buffers, although there are some for it?  It looks before it
+ * says so, which may be after refill() has asked; nothing wakes it then, and no frame us.
+ */
+static bool is_starved(const struct pst_nicq *q)
+{
+	return READ_ONCE(*q->xsk.fill.flags) & XDP_RING_NEED_WAKEUP &&
+	       netif_running(q->nic->dev) &&
+	       (READ_ONCE(*q->xsk.fill.consumer) != q->xsk.fill_prod ||
+		refill_quota(q, &q->ring->pool));
+}
+
+/* For housekeeping: would pst_nic_poll() help?  Only inside the ring's RX sync. */
+bool pst_nic_due(struct pst_ring *ring)
+{
+	struct pst_nicq *q;
+
+	list_for_each_entry(q, &ring->nicqs, node)
+		if (has_frames(q) || is_starved(q))
 			return true;
 	return false;
 }
@@ -141,7 +166,7 @@ void pst_nic_poll(struct pst_ring *ring, bool busy_poll)
 	if (busy_poll)
 		list_for_each_entry(q, &ring->nicqs, node)
 			run_driver(q);
-	if (pst_nic_pending(ring))
+	if (pending(ring))
 		inject_all(ring);
 	list_for_each_entry(q, &ring->nicqs, node)
 		refill(q);
@@ -213,42 +238,56 @@ static void close_queues(struct pst_nic *nic)
 		nicq_close(&nic->queue[i]);
 }
 
+/* AF_XDP pins and unpins pages in their order, so the last one tells of all. */
+static struct folio *last_folio(const struct pst_port *port)
+{
+	const struct pst_bufs *bufs = &port->region->bufs;
+
+	return page_folio(bufs->page[bufs->n - 1]);
+}
+
 static int pins_of(const struct pst_port *port)
 {
-	return pst_folio_pins(page_folio(port->region->bufs.page[PST_BUF_BASE]));
+	return pst_folio_pins(last_folio(port));
 }
 
 /* What one registration adds to that: one pin for each buffer in the folio. */
 static int pins_of_one(const struct pst_port *port)
 {
 	const struct pst_bufs *bufs = &port->region->bufs;
-	struct folio *folio = page_folio(bufs->page[PST_BUF_BASE]);
+	struct folio *folio = last_folio(port);
+	u32 n = min_t(u32, bufs->n, folio_nr_pages(folio));
 	int pins = 0;
 	u32 i;
 
-	for (i = 0; i < bufs->n && i < folio_nr_pages(folio) + PST_BUF_BASE; i++)
+	for (i = bufs->n - n; i < bufs->n; i++)
 		pins += page_folio(bufs->page[i]) == folio;
 	return pins;
 }
 
 /*
  * Waits until AF_XDP has let go of the memory, which shows in the pins going back to
- * @others, then takes the buffers back.
+ * @others; false if it does not.
  */
-static void reclaim(struct pst_nic *nic, int others)
+static bool is_unpinned(const struct pst_port *port, int others)
 {
-	struct pst_bufs *bufs = &nic->port->region->bufs;
 	int tries = 0;
 
 	/* The unpinning is deferred work of AF_XDP; nothing announces its end. */
-	while (pins_of(nic->port) > others && tries++ < 2000)
+	while (pins_of(port) > others && tries++ < 2000)
 		usleep_range(1000, 2000);
-	if (pins_of(nic->port) > others) {
+	return pins_of(port) <= others;
+}
+
+/* Takes the buffers back, once they are nobody else's. */
+static void reclaim(struct pst_nic *nic, int others)
+{
+	if (!is_unpinned(nic->port, others)) {
 		netdev_warn(nic->dev, "paste: still in use; its buffers stay out of use until the port closes\n");
 		nic->port->lost_nics |= BIT_ULL(nic->id);
 		return;
 	}
-	pst_bufs_from_nic(bufs, nic->id);
+	pst_bufs_from_nic(&nic->port->region->bufs, nic->id);
 }
 
 /* Copy mode would fail for the same reason. */
@@ -257,18 +296,36 @@ static bool is_about_memory(int err)
 	return err == -ENOMEM || err == -ENOBUFS || err == -EFAULT || err == -ESRCH;
 }
 
-static int open_queues(struct pst_nic *nic)
+/*
+ * The queue that registers the memory.  What an earlier registration was charged with is given
+ * back a moment after its pins.
+ */
+static int open_first(struct pst_nic *nic, u16 mode)
 {
-	u16 mode = XDP_ZEROCOPY;
+	int tries = 0, err;
+
+	for (;;) {
+		err = nicq_open(&nic->queue[0], NULL, mode);
+		if (err != -ENOBUFS || tries++ == 10)
+			return err;
+		usleep_range(1000, 2000);
+	}
+}
+
+/* @others: pins that the memory had before. */
+static int open_queues(struct pst_nic *nic, int others)
+{
 	u32 i;
 	int err;
 
 	nic->zero_copy = true;
-	err = nicq_open(&nic->queue[0], NULL, mode);
+	err = open_first(nic, XDP_ZEROCOPY);
 	if (err && !is_about_memory(err) && err != -EPERM) {
 		netdev_info(nic->dev, "paste: no AF_XDP zero copy (error %d), copying\n", err);
 		nic->zero_copy = false;
-		err = nicq_open(&nic->queue[0], NULL, XDP_COPY);
+		/* RLIMIT_MEMLOCK need not be enough for the same memory twice. */
+		is_unpinned(nic->port, others);
+		err = open_first(nic, XDP_COPY);
 	}
 	for (i = 1; !err && i < nic->nqueues; i++)
 		err = nicq_open(&nic->queue[i], &nic->queue[0], 0);
@@ -369,11 +426,19 @@ static int choose_queues(const struct net_device *dev, const struct pst_queues *
 	return want->first + want->n <= min(n, 64u) ? 0 : -EINVAL;
 }
 
-static struct pst_nic *nic_alloc(struct pst_port *port, struct net_device *dev,
-				 const struct pst_queues *q)
+/* Buffers for each of @n queues' fill rings. */
+static u32 share_of(const struct pst_port *port, u32 n)
 {
-	u32 spare = READ_ONCE(port->region->bufs.nfree) / 2, i;
-	struct pst_nic *nic = kzalloc(struct_size(nic, queue, q->n), GFP_KERNEL_ACCOUNT);
+	u32 spare = READ_ONCE(port->region->bufs.nfree) / 2;
+
+	return min_t(u32, PST_NICQ_FILL, spare / n);
+}
+
+static struct pst_nic *nic_alloc(struct pst_port *port, struct net_device *dev,
+				 const struct pst_queues *q, u32 fill_target)
+{
+	struct pst_nic *nic = kvzalloc(struct_size(nic, queue, q->n), PST_GFP_SIZED);
+	u32 i;
 
 	if (!nic)
 		return NULL;
@@ -386,9 +451,23 @@ static struct pst_nic *nic_alloc(struct pst_port *port, struct net_device *dev,
 		nic->queue[i].nic = nic;
 		nic->queue[i].id = q->first + i;
 		nic->queue[i].ring = &port->ring[i % port->nrings];
-		nic->queue[i].fill_target = min_t(u32, PST_NICQ_FILL, spare / q->n);
+		nic->queue[i].fill_target = fill_target;
 	}
 	return nic;
+}
+
+/*
+ * Has the device gone before the notifier could find it?  RTNL, since one that moves is still
+ * in its old namespace while the notifier is called, and for some time after.
+ */
+static bool has_left(const struct net_device *dev, const struct net *net)
+{
+	bool left;
+
+	rtnl_lock();
+	left = dev->reg_state != NETREG_REGISTERED || !net_eq(dev_net(dev), net);
+	rtnl_unlock();
+	return left;
 }
 
 /* Are there VLANs whose tags the device takes out of the frames before XDP sees them? */
@@ -416,6 +495,7 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	struct pst_queues queues;
 	struct net_device *dev;
 	struct pst_nic *nic;
+	u32 fill_target;
 	int err, key;
 	int others = pins_of(port);
 
@@ -444,23 +524,24 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	err = choose_queues(dev, want, &queues);
 	if (err)
 		goto err_dev;
+	err = -ENOBUFS;
+	fill_target = share_of(port, queues.n);
+	if (fill_target < PST_NICQ_MIN) {
+		netdev_warn(dev, "paste: too few buffers for %u queues: raise pool_bufs or use fewer (ethtool -L)\n",
+			    queues.n);
+		goto err_dev;
+	}
 	err = -ENOMEM;
-	nic = nic_alloc(port, dev, &queues);
+	nic = nic_alloc(port, dev, &queues, fill_target);
 	if (!nic)
 		goto err_dev;
-	err = -ENOBUFS;
-	if (nic->queue[0].fill_target < PST_NICQ_MIN) {
-		netdev_warn(dev, "paste: too few buffers for %u queues: raise pool_bufs or use fewer (ethtool -L)\n",
-			    nic->nqueues);
-		goto err_free;
-	}
 
 	nic->xdp = pst_xdp_get(dev, nic->queues);
 	err = PTR_ERR_OR_ZERO(nic->xdp);
 	if (err)
 		goto err_free;
 	nic->skb_mode = nic->xdp->skb_mode;
-	err = open_queues(nic);
+	err = open_queues(nic, others);
 	if (err)
 		goto err_queues;
 	err = pst_batch_hook(nic);
@@ -469,11 +550,8 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	if (err)
 		netdev_info(dev, "paste: no egress hook, packets leave one by one\n");
 	enlist(nic);
-	/* Gone before the notifier could find it? */
-	if (dev->reg_state != NETREG_REGISTERED || !net_eq(dev_net(dev), net)) {
+	if (has_left(dev, net))
 		WRITE_ONCE(nic->gone, true);
-		pst_port_attend(port);
-	}
 	for (key = 0; key < PST_STEER_KEYS; key++)
 		if (port->steer[key])
 			pst_xdp_steer(nic->xdp, nic->queues, key, true);
@@ -483,6 +561,7 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	if (hides_vlans(dev))
 		netdev_warn(dev, "paste: VLAN tags are stripped before XDP sees them: ethtool -K %s rxvlan off if registered sockets use VLANs\n",
 			    ifname);
+	pst_port_attend(port);	/* it may be gone, a queue be starved already */
 	return 0;
 
 err_queues:
@@ -490,7 +569,7 @@ err_queues:
 	close_queues(nic);
 	reclaim(nic, others);
 err_free:
-	kfree(nic);
+	kvfree(nic);
 err_dev:
 	dev_put(dev);
 	return err;
@@ -511,7 +590,7 @@ static void detach(struct pst_nic *nic)
 	close_queues(nic);
 	reclaim(nic, others);
 	netdev_info(dev, "paste: detached from %s\n", port->name);
-	kfree(nic);
+	kvfree(nic);
 	dev_put(dev);
 }
 

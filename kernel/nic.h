@@ -68,7 +68,7 @@ void pst_nic_unsteer(struct pst_port *port, u32 key);
 struct pst_ring *pst_nic_ring_for(struct pst_port *port, const struct pst_rings *among,
 				  const struct sock *sk);
 void pst_nic_poll(struct pst_ring *ring, bool busy_poll);
-bool pst_nic_pending(struct pst_ring *ring);
+bool pst_nic_due(struct pst_ring *ring);
 u32 pst_inject(struct pst_nicq *q, u32 budget);
 
 /* The ring whose sync injects packets on this CPU just now, or NULL.  Bottom halves off. */

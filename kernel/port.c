@@ -10,7 +10,8 @@
  *   port->mutex      mutex     registering sockets, attaching NICs, binding
  *                              descriptors: everything that is not the data path
  *   programs_lock    mutex     XDP programs of devices that several ports share (xdp.c)
- *   RTNL             mutex     taken by AF_XDP and BPF inside an attach; the
+ *   RTNL             mutex     taken by AF_XDP and BPF inside an attach, and by nic.c and
+ *                              batch.c for which namespace a device is in; the
  *                              netdevice notifier therefore only schedules work
  *   pst_ports_lock   mutex     list of ports, pst_port.opens.  Not inside port->mutex, but
  *                              for the notifier's sake inside RTNL
@@ -159,6 +160,15 @@ struct pst_port *pst_port_find(const char *name)
 	return port;
 }
 
+/* One more reference to what the caller has one to. */
+struct pst_port *pst_port_hold(struct pst_port *port)
+{
+	mutex_lock(&pst_ports_lock);
+	port->opens++;
+	mutex_unlock(&pst_ports_lock);
+	return port;
+}
+
 /*
  * The port an interface called "stackSSS:IFNAME" is for: the one with region @mem_id, or
  * the only one of the instance; with @attached, the one it is attached to.  -ENXIO,
@@ -230,7 +240,7 @@ static bool look_after(struct pst_ring *ring, unsigned long stall)
 
 /*
  * What no event announces: buffers that TCP has let go of, sockets that were
- * closed, and an application that does not come.
+ * closed, a NIC that waits for buffers, and an application that does not come.
  */
 static void housekeeping(struct work_struct *work)
 {
@@ -256,7 +266,7 @@ static void housekeeping(struct work_struct *work)
 	}
 	if (again)
 		queue_delayed_work(pst_wq, &port->housekeeping, msecs_to_jiffies(10));
-	else if (port->nsocks || parked)
+	else if (port->nsocks || READ_ONCE(port->nnics) || parked)
 		queue_delayed_work(pst_wq, &port->housekeeping, HZ);
 }
 

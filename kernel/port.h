@@ -59,6 +59,7 @@ struct pst_port_config {
 
 struct pst_port *pst_port_open(const char *name, const struct pst_port_config *cfg);
 struct pst_port *pst_port_find(const char *name);
+struct pst_port *pst_port_hold(struct pst_port *port);
 struct pst_port *pst_port_find_for_nic(const char *name, u16 mem_id, bool attached);
 int pst_port_nth_name(u32 n, char *name);
 void pst_port_put(struct pst_port *port);

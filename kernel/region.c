@@ -19,6 +19,7 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
+#include "compat.h"
 #include "region.h"
 #include "sized.h"
 
@@ -242,17 +243,23 @@ int pst_region_mmap(struct pst_region *region, struct vm_area_struct *vma)
 		addr += run;
 		ofs += run;
 		left -= run;
+		cond_resched();
 	}
 	return 0;
 }
 
+/*
+ * Once: the mapping may outlive the region, if another thread moves it, and with it the file, to
+ * which remap_file_pages() would come back.
+ */
 static int pinnable_mmap(struct file *file, struct vm_area_struct *vma)
 {
-	struct pst_region *region = file->private_data;
+	struct pst_region *region = xchg(&file->private_data, NULL);
 	unsigned long n = vma_pages(vma);
 
-	if (vma->vm_pgoff || n != region->bufs.n)
+	if (!region || vma->vm_pgoff || n != region->bufs.n)
 		return -EINVAL;
+	pst_vm_flags_set(vma, VM_DONTCOPY | VM_DONTEXPAND);
 	return vm_insert_pages(vma, vma->vm_start, region->bufs.page, &n);
 }
 

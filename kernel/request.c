@@ -8,8 +8,10 @@
  */
 #include <linux/capability.h>
 #include <linux/nospec.h>
+#include <linux/nsproxy.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
+#include <net/net_namespace.h>
 
 #include "dev.h"
 #include "nic.h"
@@ -259,7 +261,10 @@ static struct pst_port *nic_port(struct pst_file *pf, const struct nmreq_header 
 	if (strncmp(pf->port->name, canonical, instance) ||
 	    (mem_id && mem_id != pf->port->region->id))
 		return ERR_PTR(-EINVAL);
-	return pst_port_find(pf->port->name) ?: ERR_PTR(-ENXIO);
+	/* Whoever was given the descriptor may be elsewhere, where the name is another one's. */
+	if (!net_eq(pf->port->net, current->nsproxy->net_ns))
+		return ERR_PTR(-EXDEV);
+	return pst_port_hold(pf->port);
 }
 
 /* All queues, which is also what a zeroed request says; or nr_rx_rings (0: one) of them. */

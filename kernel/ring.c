@@ -452,7 +452,7 @@ bool pst_ring_due(struct pst_ring *ring)
 	bool due = owes(ring) || low_untold(ring);
 
 	if (!due && pst_kring_enter(&ring->rx)) {
-		due = pst_nic_pending(ring);
+		due = pst_nic_due(ring);
 		leave_and_recall(ring);
 	}
 	return due;
@@ -468,7 +468,7 @@ bool pst_ring_takeover(struct pst_ring *ring)
 
 	if (!pst_kring_enter(&ring->rx))
 		return false;
-	due = owes(ring) || pst_nic_pending(ring);
+	due = owes(ring) || pst_nic_due(ring);
 	if (due) {
 		ring->c.stalls++;
 		pst_txq_push_all(ring);

@@ -15,7 +15,10 @@
  * from 64 on share the bits of the first ones); xsks[queue] = socket.
  *
  * A device has one program, whose queues may belong to several ports: a packet for a socket of
- * one port that arrives on a queue of another is passed, and so never lies in foreign memory.
+ * one port that arrives on a queue of another is passed.
+ *
+ * What is passed has been in the port's memory all the same, where the driver does zero copy: it has
+ * no other buffers for the queue, and copies afterwards (README, Security).
  */
 #include <linux/bpf.h>
 #include <linux/fdtable.h>
@@ -133,19 +136,54 @@ static int create_link(int prog_fd, struct net_device *dev, u32 flags)
 	return kern_sys_bpf(BPF_LINK_CREATE, &attr, sizeof(attr));
 }
 
-/* A descriptor of this process turned into a file of ours; NULL if it is gone. */
-static struct file *file_of_fd(int fd)
+/*
+ * What was made for us comes as a descriptor, behind which another thread of the process can put
+ * something else meanwhile: a file of ours even, which would then hold itself.  So the next three
+ * look, close the descriptor, and return NULL if it is not what it should be.
+ *
+ * A file of BPF's that is this object's; the object is held.
+ */
+static struct file *file_of_fd(int fd, const void *object)
 {
 	struct file *file = fget(fd);
 
+	if (!file || file->private_data == object)
+		return file;
+	fput(file);
+	return NULL;
+}
+
+/* The link by which the program is attached. */
+static struct file *link_of_fd(int fd, const struct bpf_prog *prog)
+{
+	struct bpf_link *link = bpf_link_get_from_fd(fd);
+	struct file *file = NULL;
+
+	if (!IS_ERR(link)) {
+		if (link->type == BPF_LINK_TYPE_XDP && READ_ONCE(link->prog) == prog)
+			file = file_of_fd(fd, link);
+		bpf_link_put(link);	/* not the last one, if it is ours */
+	}
 	close_fd(fd);
 	return file;
 }
 
-/*
- * The port map behind a descriptor; NULL if another thread of the process has put
- * something else there meanwhile.
- */
+/* The map of sockets. */
+static struct file *xsks_of_fd(int fd)
+{
+	struct bpf_map *map = bpf_map_get(fd);
+	struct file *file = NULL;
+
+	if (!IS_ERR(map)) {
+		if (map->map_type == BPF_MAP_TYPE_XSKMAP)
+			file = file_of_fd(fd, map);
+		bpf_map_put(map);
+	}
+	close_fd(fd);
+	return file;
+}
+
+/* The map of ports. */
 static struct bpf_map *map_of_fd(int fd)
 {
 	struct bpf_map *map = bpf_map_get(fd);
@@ -187,12 +225,18 @@ static int open_program(struct pst_xdp *xdp)
 	}
 	prog = load_program(ports, xsks);
 	xdp->ports = map_of_fd(ports);
-	xdp->xsks = file_of_fd(xsks);
+	xdp->xsks = xsks_of_fd(xsks);
 	if (prog >= 0 && (!xdp->ports || !xdp->xsks)) {
 		close_fd(prog);
 		return -EBADF;
 	}
 	return prog;
+}
+
+/* What the driver cannot do with XDP the stack can: veth says ERANGE of the MTU, ENOSPC of queues. */
+static bool is_about_driver(int err)
+{
+	return err == -EOPNOTSUPP || err == -EINVAL || err == -ERANGE || err == -ENOSPC;
 }
 
 /*
@@ -202,6 +246,7 @@ static int open_program(struct pst_xdp *xdp)
 static struct pst_xdp *attach_program(struct net_device *dev)
 {
 	struct pst_xdp *xdp = kzalloc(sizeof(*xdp), GFP_KERNEL_ACCOUNT);
+	struct bpf_prog *ours;
 	int prog, link;
 
 	if (!xdp)
@@ -212,16 +257,23 @@ static struct pst_xdp *attach_program(struct net_device *dev)
 		close_program(xdp);
 		return ERR_PTR(prog);
 	}
+	ours = bpf_prog_get_type_dev(prog, BPF_PROG_TYPE_XDP, false);
+	if (IS_ERR(ours)) {
+		close_fd(prog);
+		close_program(xdp);
+		return ERR_PTR(-EBADF);
+	}
 	link = create_link(prog, dev, XDP_FLAGS_DRV_MODE);
-	if (link == -EOPNOTSUPP || link == -EINVAL) {
+	if (is_about_driver(link)) {
 		xdp->skb_mode = true;
 		link = create_link(prog, dev, XDP_FLAGS_SKB_MODE);
 	}
 	close_fd(prog);
 	if (link >= 0) {
-		xdp->link = file_of_fd(link);
+		xdp->link = link_of_fd(link, ours);
 		link = xdp->link ? 0 : -EBADF;
 	}
+	bpf_prog_put(ours);
 	if (link < 0) {
 		close_program(xdp);
 		return ERR_PTR(link);

@@ -121,6 +121,20 @@ static void unpin_ring(struct pst_xring *ring)
 }
 #endif
 
+/* The answer may have been in memory of the process, where another thread can change it. */
+static bool offsets_make_sense(const struct xdp_ring_offset *off)
+{
+	const u64 index[] = { off->producer, off->consumer, off->flags };
+	u32 i;
+
+	if (off->desc < sizeof(u32) || off->desc > PAGE_SIZE || off->desc % sizeof(u64))
+		return false;
+	for (i = 0; i < ARRAY_SIZE(index); i++)
+		if (index[i] > off->desc - sizeof(u32) || index[i] % sizeof(u32))
+			return false;
+	return true;
+}
+
 static int map_ring(struct file *file, struct pst_xring *ring, u64 pgoff,
 		    const struct xdp_ring_offset *off, size_t entry)
 {
@@ -128,6 +142,8 @@ static int map_ring(struct file *file, struct pst_xring *ring, u64 pgoff,
 	unsigned long addr;
 	int err;
 
+	if (!offsets_make_sense(off))
+		return -EFAULT;
 	ring->npages = size >> PAGE_SHIFT;
 	ring->page = kcalloc(ring->npages, sizeof(*ring->page), GFP_KERNEL);
 	if (!ring->page)
@@ -177,6 +193,11 @@ struct umem {
 	size_t size;
 };
 
+static struct xdp_umem *umem_of(const struct socket *sock)
+{
+	return container_of(sock->sk, struct xdp_sock, sk)->umem;
+}
+
 static int register_range(void *arg)
 {
 	const struct umem *u = arg;
@@ -214,7 +235,7 @@ static int register_extmem(struct umem *u)
 	err = pst_extmem_in_mm(region->ext, register_range, u);
 	if (err)
 		return err;
-	umem = container_of(u->sock->sk, struct xdp_sock, sk)->umem;
+	umem = umem_of(u->sock);
 	if (umem->npgs != region->bufs.n ||
 	    memcmp(umem->pgs, region->bufs.page, umem->npgs * sizeof(*umem->pgs)))
 		return -EFAULT;
@@ -275,7 +296,8 @@ static int bind_xsk(struct pst_xsk *xsk, struct net_device *dev, u16 queue,
 	sa.sxdp_shared_umem_fd = fd;
 	err = pst_kernel_bind(xsk->sock, &sa, sizeof(sa));
 	close_fd(fd);
-	return err;
+	/* Another thread may have put another socket there, with memory that is not the port's. */
+	return err ?: umem_of(xsk->sock) == umem_of(shared->sock) ? 0 : -EBADF;
 }
 
 /*
@@ -311,13 +333,16 @@ int pst_xsk_open(struct pst_xsk *xsk, struct net_device *dev, u16 queue,
 
 /*
  * Lets go of the queue at once.  fput() alone would leave that to whenever the
- * file's last reference is dropped; releasing twice is what sockets allow for.
+ * file's last reference is dropped; releasing twice is what sockets allow for.  But not what
+ * poll() allows for: a thread of the process that found one of the descriptors there are for the
+ * moment (bind_xsk(), pst_xdp_add_queue()) has the file as well, and keeps queue and memory.
  */
 void pst_xsk_close(struct pst_xsk *xsk)
 {
 	if (!xsk->file)
 		return;
-	READ_ONCE(xsk->sock->ops)->release(xsk->sock);
+	if (file_count(xsk->file) == 1)	/* and no descriptor, so it stays at that */
+		READ_ONCE(xsk->sock->ops)->release(xsk->sock);
 	unmap_ring(&xsk->rx);
 	unmap_ring(&xsk->fill);
 	fput(xsk->file);

@@ -52,6 +52,8 @@ static const struct {
 	  "there is no such interface in this network namespace: check ip link" },
 	{ NETMAP_REQ_PST_ATTACH, EBUSY,
 	  "the interface is attached already, or another XDP program or AF_XDP socket uses it: detach that one first (pastectl list, ip link, bpftool net)" },
+	{ NETMAP_REQ_PST_ATTACH, EXDEV,
+	  "the port belongs to another network namespace than this process: attach from the port's namespace, or open a port here" },
 	{ NETMAP_REQ_PST_ATTACH, ENOTUNIQ,
 	  "there are several stack ports and the request does not say which: name one by its region number (--port-id, from pastectl list)" },
 	{ NETMAP_REQ_PST_ATTACH, ENOSPC,
@@ -75,6 +77,8 @@ static const struct {
 
 	{ NETMAP_REQ_PST_DETACH, ENXIO,
 	  "that interface is not attached to a stack port: see pastectl list" },
+	{ NETMAP_REQ_PST_DETACH, EXDEV,
+	  "the port belongs to another network namespace than this process: detach from the port's namespace" },
 	{ NETMAP_REQ_PST_DETACH, ENOTUNIQ,
 	  "the interface is attached to several ports: detach through a descriptor of one of them" },
 	{ NETMAP_REQ_PST_DETACH, EINVAL,

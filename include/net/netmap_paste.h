@@ -133,7 +133,8 @@
  * PST_ATTACH (struct nmreq_vale_attach): nr_mode NR_REG_ALL_NIC, NR_REG_NIC_SW or 0: all RX
  * queues of the interface.  NR_REG_ONE_NIC: nr_rx_rings (0 means 1) of them from nr_ringid on;
  * others may be attached to other ports, or stay the kernel's.  The i-th queue attached is
- * served by ring i modulo the number of rings.
+ * served by ring i modulo the number of rings.  The interface is of the caller's network
+ * namespace, which must be that of the port (EXDEV; PST_DETACH too).
  */
 
 /*

@@ -162,6 +162,25 @@ static void too_many(void)
 	port_make(&p, "stack:priv", 64, 0);
 }
 
+/* A driver that cannot take the program leaves it to the stack. */
+static void on_packets(void)
+{
+	static const char *const how[] = {
+		"mtu 9000 type veth peer name oddb mtu 9000",
+		"numrxqueues 1 type veth peer name oddb numtxqueues 2",
+	};
+
+	t_note("a veth with a large MTU, or fewer RX queues than the other end has for TX");
+	for (int i = 0; i < 2; i++) {
+		ip_link("add odd %s", how[i]);
+		ip_link("set odd up");
+		ip_link("set oddb up");
+		t_eq(paste_attach(p.fd, "stack:odd"), 0);
+		t_eq(paste_detach(p.fd, "stack:odd"), 0);
+		ip_link("del odd");
+	}
+}
+
 static void pool_bufs(const char *n)
 {
 	FILE *f = fopen("/sys/module/paste/parameters/pool_bufs", "w");
@@ -210,6 +229,7 @@ int main(void)
 	in_child(without_bpf);
 	in_child(without_net_admin);
 	descriptors();
+	on_packets();
 	too_many();
 	too_few_buffers();
 	port_close(&p);

@@ -359,6 +359,8 @@ static void others_namespace(const struct port *p)
 	t_must(tcp >= 0 && !bind(tcp, (void *)&any, sizeof(any)) && !listen(tcp, 1));
 	t_must(!socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair));
 	t_fails(EXDEV, port_register(p, udp));	/* the port is where it was opened */
+	t_eq(paste_attach(p->fd, "stack:eth0"), -EXDEV);
+	t_eq(paste_detach(p->fd, "stack:eth0"), -EXDEV);
 	t_must(!setns(home, CLONE_NEWNET));
 	t_fails(EXDEV, port_register(p, udp));
 	t_fails(EXDEV, port_register(p, tcp));

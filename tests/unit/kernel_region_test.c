@@ -184,25 +184,34 @@ int vm_insert_pages(struct vm_area_struct *vma, unsigned long addr, struct page 
 	return 0;
 }
 
-/* All buffers or nothing. */
+/* All buffers or nothing, and once: a file may live longer than its region. */
 static void pinnable(void **state)
 {
 	struct pst_region *r = pst_region_create(&geometry);
-	struct file *file = pst_region_pinnable(r);
 	struct vm_area_struct vma = { .vm_start = BASE };
+	struct file *file = NULL;
 	unsigned long pages, ofs;
 
-	assert_false(IS_ERR(file));
 	for (pages = 0; pages < 30; pages++)
 		for (ofs = 0; ofs < 3; ofs++) {
+			file = pst_region_pinnable(r);
+			assert_false(IS_ERR(file));
 			vma.vm_end = BASE + pages * PAGE_SIZE;
 			vma.vm_pgoff = ofs;
+			vma.vm_flags = VM_SHARED;
 			inserted = NULL;
 			assert_int_equal(file->f_op->mmap(file, &vma),
 					 pages == 20 && !ofs ? 0 : -EINVAL);
 			assert_ptr_equal(inserted, pages == 20 && !ofs ? r->bufs.page : NULL);
+			if (inserted)
+				assert_int_equal(vma.vm_flags, VM_SHARED | VM_DONTCOPY | VM_DONTEXPAND);
+			inserted = NULL;
+			vma.vm_end = BASE + 20 * PAGE_SIZE;
+			vma.vm_pgoff = 0;
+			assert_int_equal(file->f_op->mmap(file, &vma), -EINVAL);
+			assert_null(inserted);
+			mock_free(file);
 		}
-	mock_free(file);
 	mock.fail_alloc = 1;
 	assert_int_equal(PTR_ERR(pst_region_pinnable(r)), -ENOMEM);
 	pst_region_destroy(r);

@@ -7,6 +7,7 @@
 #include "../../kernel/request.c"
 
 static struct pst_file file;
+static struct net another_net;
 
 /* What came to the parts beyond. */
 static struct {
@@ -569,6 +570,35 @@ static void attaches(void **state)
 	assert_false(file.port->mutex.locked);
 }
 
+/* The port is the descriptor's, not one that is called so where the caller is. */
+static void attaches_from_elsewhere(void **state)
+{
+	struct nsproxy there = { &another_net };
+	struct pst_file bound, other;
+
+	bind_to_0();
+	bound = file;
+	memset(&file, 0, sizeof(file));
+	mock_task.nsproxy = &there;
+	bind_to_0();
+	other = file;
+	file = bound;
+	far.attached = far.detached = 0;
+	assert_int_equal(attach("stack:eth0", 0, 0, 0), -EXDEV);
+	prepare(NETMAP_REQ_PST_DETACH, "stack:eth0", NULL, sizeof(struct nmreq_vale_detach));
+	assert_int_equal(request(), -EXDEV);
+	assert_int_equal(far.attached + far.detached, 0);
+	file = other;
+	assert_int_equal(attach("stack:eth0", 0, 0, 0), 0);
+	assert_int_equal(file.port->opens, 1);
+	mock_task.nsproxy = &mock_nsproxy;
+	assert_int_equal(attach("stack:eth0", 0, 0, 0), -EXDEV);
+	pst_file_unbind(&file);
+	assert_int_equal(another_net.refs, 0);
+	file = bound;
+	assert_int_equal(file.port->opens, 1);
+}
+
 /* By a descriptor that is not bound: the instance's only port. */
 static void attaches_unbound(void **state)
 {
@@ -727,7 +757,8 @@ int main(void)
 		Q(versions), Q(types), Q(name_without_end), Q(header_faults),
 		Q(refused_options), Q(options_forbid), Q(extmem_refused), Q(too_long), Q(loops),
 		Q(each_copy_faults), Q(each_allocation_fails),
-		Q(info), Q(list), Q(attaches), Q(attaches_unbound), Q(registers_fd),
+		Q(info), Q(list), Q(attaches), Q(attaches_unbound), Q(attaches_from_elsewhere),
+		Q(registers_fd),
 		Q(legacy_requests), Q(legacy_modes),
 	};
 

@@ -16,6 +16,7 @@ struct nsproxy mock_nsproxy = { &mock_net };
 struct task_struct mock_task = { &mock_nsproxy };
 unsigned long jiffies;
 int mock_bit_wait;
+void (*mock_rtnl)(void);
 
 static unsigned long pfn, pfn_gap;
 
@@ -146,7 +147,7 @@ struct file *anon_inode_getfile(const char *name, const struct file_operations *
 	(void)flags;
 	if (!file)
 		return ERR_PTR(-ENOMEM);
-	*file = (struct file) { fops, priv };
+	*file = (struct file) { .f_op = fops, .private_data = priv, .count = 1 };
 	return file;
 }
 

@@ -26,13 +26,15 @@ weak bool pst_extmem_idle(struct page *page) { return true; }
 weak bool pst_extmem_idle_new(struct page *page) { return true; }
 weak bool pst_extmem_in_use(const struct pst_extmem *ext, u32 n) { return false; }
 
+weak int pst_extmem_in_mm(struct pst_extmem *ext, int (*fn)(void *arg), void *arg) { return fn(arg); }
+
 weak int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_queues *want) { return 0; }
 weak int pst_nic_detach(struct pst_port *port, const char *ifname) { return 0; }
 weak bool pst_nic_is_attached(struct pst_port *port, const char *ifname) { return false; }
 weak void pst_nic_detach_all(struct pst_port *port) { }
 weak void pst_nic_sweep(struct pst_port *port) { }
 weak void pst_nic_poll(struct pst_ring *ring, bool busy_poll) { }
-weak bool pst_nic_pending(struct pst_ring *ring) { return false; }
+weak bool pst_nic_due(struct pst_ring *ring) { return false; }
 
 weak int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int fd) { return 0; }
 weak void pst_stack_unregister_all(struct pst_port *port) { }

@@ -43,7 +43,7 @@ void pst_stack_send(struct pst_ring *r)
 }
 
 void pst_txq_push_all(struct pst_ring *r) { called('q'); }
-bool pst_nic_pending(struct pst_ring *r) { return pending; }
+bool pst_nic_due(struct pst_ring *r) { return pending; }
 
 int create(u32 tx, u32 rx, u32 bufs)
 {

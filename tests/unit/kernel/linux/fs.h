@@ -18,7 +18,25 @@ struct file_operations {
 struct file {
 	const struct file_operations *f_op;
 	void *private_data;
+	long count;
 };
+
+#define file_count(file)	((file)->count)
+
+static inline struct file *get_file(struct file *file)
+{
+	file->count++;
+	return file;
+}
+
+/* The tests' part. */
+void fput(struct file *file);
+int get_unused_fd_flags(int flags);
+void fd_install(unsigned int fd, struct file *file);
+int close_fd(unsigned int fd);
+unsigned long vm_mmap(struct file *file, unsigned long addr, unsigned long len,
+		      unsigned long prot, unsigned long flag, unsigned long offset);
+int vm_munmap(unsigned long addr, size_t len);
 
 struct file *anon_inode_getfile(const char *name, const struct file_operations *fops,
 				void *priv, int flags);

@@ -15,6 +15,7 @@ enum { GFP_KERNEL, GFP_KERNEL_ACCOUNT, __GFP_ZERO, __GFP_NOWARN, __GFP_RETRY_MAY
 #define kvzalloc(size, gfp)	mock_alloc(1, size)
 #define kvcalloc(n, size, gfp)	mock_alloc(n, size)
 #define __vmalloc(size, gfp)	mock_alloc(1, size)
+#define kcalloc(n, size, gfp)	mock_alloc(n, size)
 #define kvmalloc_array(n, size, gfp) mock_alloc(n, size)
 #define vmap(pages, n, flags, prot) mock_alloc(n, PAGE_SIZE)
 #define vunmap(p)		mock_free(p)
@@ -80,8 +81,17 @@ struct bio_vec {
 	u32 bv_len, bv_offset;
 };
 
+/* The tests' part. */
+#define FOLL_WRITE	1
+#define FOLL_LONGTERM	2
+int pin_user_pages_fast(unsigned long addr, int n, unsigned int flags, struct page **page);
+void unpin_user_pages(struct page **page, unsigned long n);
+
 /* Mappings. */
 #define VM_SHARED	8
+#define VM_DONTCOPY	0x20000
+#define VM_DONTEXPAND	0x40000
+#define vm_flags_set(vma, flags)	((vma)->vm_flags |= (flags))
 
 struct vm_area_struct {
 	unsigned long vm_start, vm_end, vm_pgoff, vm_flags, vm_page_prot;

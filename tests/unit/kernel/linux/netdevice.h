@@ -30,13 +30,15 @@ struct net_device {
 	bool running, present, carrier;
 	u32 priv_flags, features;
 	u32 real_num_tx_queues, real_num_rx_queues;
-	int type, reg_state;
+	int type, reg_state, ifindex;
 	struct netdev_queue *txq;
 	void *tcx_egress;
 	struct nf_hook_entries *nf_hooks_egress;
+	struct net *net;	/* NULL: mock_net */
 };
 
-#define dev_net(dev)	((void)(dev), &mock_net)
+#define netif_running(dev)	((dev)->running)
+#define dev_net(dev)	((dev)->net ?: &mock_net)
 
 struct napi_struct { bool scheduled; unsigned int napi_id; unsigned long state; };
 enum { NAPI_STATE_NO_BUSY_POLL };
@@ -125,7 +127,8 @@ struct net_device *alloc_netdev_dummy(int priv);
 void free_netdev(struct net_device *dev);
 bool dev_nit_active_rcu(struct net_device *dev);
 
-#define rtnl_lock()	do { } while (0)
+extern void (*mock_rtnl)(void);	/* waiting for it */
+#define rtnl_lock()	do { if (mock_rtnl) mock_rtnl(); } while (0)
 #define rtnl_unlock()	do { } while (0)
 
 #endif

@@ -72,7 +72,6 @@ struct netdev_queue {
 	spinlock_t lock;
 };
 
-#define netif_running(dev)		((dev)->running)
 #define netif_device_present(dev)	((dev)->present)
 #define netif_carrier_ok(dev)		((dev)->carrier)
 #define netdev_get_tx_queue(dev, i)	(&(dev)->txq[i])

@@ -27,9 +27,34 @@ struct sock {
 
 #define SK_USER_DATA_PTRMASK	~7UL
 
+struct socket;
+
+typedef void *sockptr_t;
+#define KERNEL_SOCKPTR(p)	((sockptr_t)(p))
+
+struct kvec {
+	void *iov_base;
+	size_t iov_len;
+};
+struct iov_iter { struct kvec kv; };
+#define ITER_DEST	0
+#define iov_iter_kvec(iter, dir, vec, n, bytes)	((iter)->kv = *(vec))
+
+typedef struct {
+	struct iov_iter iter_out;
+	int optlen;
+} sockopt_t;
+
+struct proto_ops {
+	int (*setsockopt)(struct socket *sock, int level, int name, sockptr_t val, u32 len);
+	int (*getsockopt_iter)(struct socket *sock, int level, int name, sockopt_t *opt);
+	int (*release)(struct socket *sock);
+};
+
 struct socket {
 	struct sock *sk;
 	struct file *file;
+	const struct proto_ops *ops;
 };
 
 static inline bool sock_flag(const struct sock *sk, int flag) { return test_bit(flag, &sk->flags); }
@@ -41,6 +66,8 @@ static inline void release_sock(struct sock *sk) { }
 
 /* The tests' part. */
 int sock_recvmsg(struct socket *sock, struct msghdr *msg, int flags);
+int sock_create(int family, int type, int protocol, struct socket **res);
+struct file *sock_alloc_file(struct socket *sock, int flags, const char *name);
 
 /* Named in compat.h, called by nobody here. */
 #define iov_iter_bvec(iter, dir, bv, n, bytes)	do { } while (0)
