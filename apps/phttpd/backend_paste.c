@@ -49,7 +49,7 @@
 #define BURST		32	/* TX slots a connection may fill in a round */
 #define BURST_LOW	2	/* the same when the kernel has few buffers */
 #define PART		24	/* TX slots handed over together, if there is more to answer */
-#define ROUND		(512 * 1024)	/* bytes of answers after which the next round begins */
+#define ROUND		(512ul * 1024)	/* bytes of answers after which the next round begins */
 #define RX_SLOTS	1024	/* of a ring: also the pieces that may have to be kept */
 #define HELD_MAX	1024	/* pieces that unfinished requests may keep: the rest is the store's */
 #define PORT_MIN	(5 * RX_SLOTS)	/* slots of two rings, spare buffers, NIC and TCP */

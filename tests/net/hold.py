@@ -101,7 +101,7 @@ def test_errors():
     """Wrong words, a missing interface, no privileges to open or to attach: a sentence and a status, and no port stays."""
     guest = t.guest()
     refused(2, "expected a port", PASTECTL, "hold")
-    refused(2, "expected a port", PASTECTL, "hold", "stack:0", "--rings", "0")
+    refused(2, "--rings needs a number", PASTECTL, "hold", "stack:0", "--rings", "0")
     refused(1, "must begin with", PASTECTL, "hold", "eth0")
     refused(1, "no such interface", PASTECTL, "hold", "stack:0", "--interface", "eth9")
     refused(1, "Permission denied", *NOBODY, PASTECTL, "hold", "stack:0")
