@@ -11,7 +11,7 @@ import threading
 import time
 from urllib.parse import quote, unquote_to_bytes
 
-from selftest_server import GET, Answers, Server, args, gave_up
+from selftest_server import Answers, Server, args, gave_up
 
 
 class Store:
