@@ -262,12 +262,12 @@ static int push_tcp(struct pst_sock *ps)
 		u32 n = txq_front(ps, e);
 		int sent = pst_txq_send(ps, e, n, false);
 
-		if (sent >= 0)
-			txq_advance(ps, n, sent);
-		else if (sent == -EAGAIN || is_over(ps->sk) || !again)
+		if (sent == -EAGAIN || (sent < 0 && (is_over(ps->sk) || !again)))
 			return sent;
-		else
+		if (sent < 0)
 			again = false;
+		else
+			txq_advance(ps, n, sent);
 	}
 	return 0;
 }

@@ -425,6 +425,7 @@ static void other_process(void)
 static void number_of_another(void)
 {
 	uint16_t number;
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int l = listener(AF_INET, &number), ready[2], done[2], sock, other, next, peer;
 	pid_t child;
 	char c = 0;
@@ -433,6 +434,7 @@ static void number_of_another(void)
 	t_must(!pipe(ready) && !pipe(done));
 	peer = socket(AF_INET, SOCK_STREAM, 0);
 	next = dup(0);
+	t_must(peer >= 0 && next >= 0);
 	close(next);
 	child = fork();
 	if (!child) {
@@ -444,8 +446,8 @@ static void number_of_another(void)
 		_exit(0);
 	}
 	t_must(read(ready[0], &c, 1) == 1);
-	t_must(!connect(peer, (void *)&(struct sockaddr_in){ .sin_family = AF_INET, .sin_port = htons(number),
-		       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) }, sizeof(struct sockaddr_in)));
+	to.sin_port = htons(number);
+	t_must(!connect(peer, (struct sockaddr *)&to, sizeof(to)));
 	for (int i = 0; i < 50; i++) {
 		port_sync(&p);
 		usleep(1000);
@@ -513,6 +515,7 @@ static void fast_open(void)
 
 		l = listener(AF_INET, &number);
 		to.sin_port = htons(number);
+		t_must(peer >= 0);
 		t_eq(sendto(peer, "question", 8, MSG_FASTOPEN, (struct sockaddr *)&to, sizeof(to)), 8);
 		fd = accepted(2000);
 		t_eq(port_collect(&p, fd, buf, 8, 2000), 8);

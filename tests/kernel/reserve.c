@@ -80,8 +80,11 @@ static void lend_without_own(uint32_t value, uint32_t n)
 	static char text[SLOTS * 4096];
 	uint32_t i = p.tx->head;
 
-	for (uint32_t k = 0; k < n; k++)
-		t_must(!paste_tx_swap(p.tx, sock, &(uint32_t){ p.tx->slot[(i + n + k) % SLOTS].buf_idx }, 0, 4096));
+	for (uint32_t k = 0; k < n; k++) {
+		uint32_t buf = p.tx->slot[(i + n + k) % SLOTS].buf_idx;
+
+		t_must(!paste_tx_swap(p.tx, sock, &buf, 0, 4096));
+	}
 	port_sync(&p);
 	for (uint32_t k = 0; k < n; k++)
 		t_must(!paste_tx_lend(p.tx, sock, value, 0, 1));
