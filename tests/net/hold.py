@@ -104,7 +104,7 @@ def test_errors():
     refused(2, "--rings needs a number", PASTECTL, "hold", "stack:0", "--rings", "0")
     refused(1, "must begin with", PASTECTL, "hold", "eth0")
     refused(1, "no such interface", PASTECTL, "hold", "stack:0", "--interface", "eth9")
-    refused(1, "Permission denied", *NOBODY, PASTECTL, "hold", "stack:0")
+    refused(1, "no permission", *NOBODY, PASTECTL, "hold", "stack:0")
     mode = guest.run("stat", "-c", "%a", "/dev/netmap").strip()
     guest.run("chmod", "666", "/dev/netmap")
     try:
