@@ -105,6 +105,20 @@ static void short_connections(void)
 	close(l);
 }
 
+/* The next connection, whose "question" is on its way from @peer, is told of, has it delivered and is answered; closed. */
+static void answered(int peer)
+{
+	char buf[64];
+	int fd = accepted(2000);
+
+	t_eq(port_collect(&p, fd, buf, 8, 2000), 8);
+	port_put(&p, fd, "answer", 6);
+	port_sync(&p);
+	t_eq(read_n(peer, buf, sizeof(buf), 500), 6);
+	close(peer);
+	close(fd);
+}
+
 /* Under a flood of SYNs the kernel keeps no request, and the connection is born of the ACK's cookie alone. */
 static void born_of_a_cookie(void)
 {
@@ -115,18 +129,11 @@ static void born_of_a_cookie(void)
 	for (int i = 0; i < 2; i++) {
 		int family = i ? AF_INET6 : AF_INET, l, peer, fd;
 		uint16_t number;
-		char buf[64];
 
 		l = listener(family, &number);
 		peer = tcp_connect(family, number);
 		t_must(write(peer, "question", 8) == 8);
-		fd = accepted(2000);
-		t_eq(port_collect(&p, fd, buf, 8, 2000), 8);
-		port_put(&p, fd, "answer", 6);
-		port_sync(&p);
-		t_eq(read_n(peer, buf, sizeof(buf), 500), 6);
-		close(peer);
-		close(fd);
+		answered(peer);
 		close(l);
 		l = tcp_listen(family, &number);	/* one that is not registered has its own callback */
 		peer = tcp_connect(family, number);
@@ -509,25 +516,18 @@ static void fast_open(void)
 	t_must(!system("tc qdisc add dev lo root netem delay 20ms"));
 	for (int i = 0; i < 4; i++) {
 		struct sockaddr_in to = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-		int peer = socket(AF_INET, SOCK_STREAM, 0), l, fd;
+		int peer = socket(AF_INET, SOCK_STREAM, 0), l;
 		uint16_t number;
-		char buf[64];
 
 		l = listener(AF_INET, &number);
 		to.sin_port = htons(number);
 		t_must(peer >= 0);
 		t_eq(sendto(peer, "question", 8, MSG_FASTOPEN, (struct sockaddr *)&to, sizeof(to)), 8);
-		fd = accepted(2000);
-		t_eq(port_collect(&p, fd, buf, 8, 2000), 8);
-		port_put(&p, fd, "answer", 6);
-		port_sync(&p);
-		t_eq(read_n(peer, buf, sizeof(buf), 500), 6);
-		close(peer);
-		close(fd);
+		answered(peer);
 		close(l);
 	}
 	t_ok(system("tc qdisc del dev lo root"));
-	t_must(write(mode, "1", 1) == 1);
+	t_must(pwrite(mode, "1", 1, 0) == 1);	/* from the beginning, or it is ignored */
 	close(mode);
 }
 
