@@ -148,4 +148,10 @@ static inline bool pst_pool_reserved(const struct pst_pool *pool)
 	return pst_pool_level(pool) <= pool->bufs->low / 4;
 }
 
+/* Part of that is gone. */
+static inline bool pst_pool_cut(const struct pst_pool *pool)
+{
+	return pst_pool_level(pool) < pool->bufs->low / 4;
+}
+
 #endif /* PST_BUF_H */

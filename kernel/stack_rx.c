@@ -59,13 +59,15 @@ static __always_inline bool may_place(struct pst_sock *ps)
 
 /*
  * When buffers are short the application is to give some back first; one that has no slots cannot,
- * and gets one.  Of the NIC's reserve it has one at a time: releasing a slot without its buffer,
- * which is how to keep it, must not empty that.
+ * and gets one.  Releasing a slot without its buffer, which is how to keep it, must not empty the
+ * NIC's reserve: when part of that is gone, the one that was spared has to come back first.  While
+ * it is whole this does not matter, since the application has given another one for it.
  */
 static noinline bool may_spare(const struct pst_ring *ring)
 {
-	return ring->rx.fill == ring->rx.head &&
-	       (!pst_pool_reserved(&ring->pool) || pst_buf_owned(ring->pool.bufs, ring->spared));
+	bool spared = !pst_buf_owned(ring->pool.bufs, ring->spared);
+
+	return ring->rx.fill == ring->rx.head && !(spared && pst_pool_cut(&ring->pool));
 }
 
 static noinline u32 take_scarce(struct pst_sock *ps)

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * reserve: an application that keeps all it can get, by slots released without their buffer or by
- * lending in place of buffers that are with TCP, leaves the NIC its last buffers.
+ * lending in place of buffers that are with TCP, leaves the NIC its last buffers.  One that gives
+ * another buffer for each goes on to receive.
  *
  * [short debug]
  */
@@ -74,6 +75,46 @@ static void by_receiving(void)
 	end();
 }
 
+/* The next slot, or NULL when nothing comes for long enough. */
+static struct netmap_slot *next_slot(void)
+{
+	for (int quiet = 0; quiet < 50; quiet++) {
+		port_sync(&p);
+		if (!nm_ring_empty(p.rx))
+			return &p.rx->slot[p.rx->head];
+	}
+	return NULL;
+}
+
+/* Once buffers are as few as can be, each slot is released with a buffer that was kept before. */
+static void by_exchanging(void)
+{
+	static const char data[64];
+	static uint32_t kept[1024];
+	uint32_t n = 0, exchanged = 0;
+
+	make("stack:x");
+	while (exchanged < 200) {
+		struct netmap_slot *s;
+
+		while (send(peer, data, sizeof(data), MSG_DONTWAIT) > 0)
+			;
+		s = next_slot();
+		t_must(s);
+		if (!(s->flags & NS_PST_EVENT)) {
+			uint32_t other = 0;
+
+			if (left() < port_stats(&p).port.buf_low / 4)
+				other = kept[exchanged++];
+			kept[n++ % 1024] = s->buf_idx;
+			s->buf_idx = other;
+			s->flags = NS_BUF_CHANGED;
+		}
+		paste_rx_release(p.rx);
+	}
+	end();
+}
+
 /* Slots whose own buffer another slot has sent: @n of them lend @value and get another own one. */
 static void lend_without_own(uint32_t value, uint32_t n)
 {
@@ -121,6 +162,8 @@ int main(void)
 		t_skip("the module is not loaded");
 	t_note("receiving");
 	by_receiving();
+	t_note("exchanging");
+	by_exchanging();
 	t_note("lending");
 	by_lending();
 	return t_end();
