@@ -51,7 +51,7 @@ enum {
 	PST_SOCK_WRITABLE,	/* on ring->writable */
 	PST_SOCK_EOS_TOLD,	/* end of stream has its slot */
 	PST_SOCK_ERR_TOLD,	/* so has the error, or the end of it all */
-	PST_SOCK_CONGESTED,	/* something waits outside TCP */
+	PST_SOCK_CONGESTED,	/* something waits outside TCP: queued, or held in a ring */
 	PST_SOCK_CONG_TOLD,	/* and the application knows */
 	PST_SOCK_PAUSED,	/* the application wants nothing of it now */
 	PST_SOCK_NEW,		/* accepted, and the application does not know yet */
@@ -114,6 +114,7 @@ struct pst_sock {
 	unsigned long close_by;
 	u32 close_at;			/* how far it was when close_by was set. With _CLOSE_HELD */
 	u64 held_in;	/* TX sync that held a slot back: later ones may not pass */
+	atomic_t held;	/* slots of it that a TX sync has left in a ring */
 
 	/* the socket's own callbacks */
 	void (*data_ready)(struct sock *sk);
@@ -186,6 +187,7 @@ void pst_txq_free(struct pst_sock *ps);
 void pst_txq_shut(struct sock *sk);
 void pst_sock_retry(struct pst_sock *ps);
 void pst_sock_writable(struct pst_sock *ps);
+void pst_sock_unhold(struct pst_sock *ps);
 
 static inline struct pst_sock *pst_sock_of(const struct sock *sk)
 {

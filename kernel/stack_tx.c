@@ -12,7 +12,8 @@
  *       control                         pause or resume delivery
  *       send_other                      sockets that are not TCP (struct pst_proto)
  *       finish_slot                     a buffer for the slot, or the refusal
- *   pst_txq_push_all                    queues of sockets that were full
+ *   pst_txq_push_all                    queues of sockets that were full; again when a held
+ *                                       slot has gone, for that may end its socket's congestion
  *
  * What follows in the next slot of the same socket leaves with it: slots that go by reference
  * are one call, else TCP is told that there is more.  So an answer's head and its body in a slot
@@ -69,6 +70,7 @@ static void hold(struct pst_ring *ring, struct tx_slot *t)
 {
 	t->ps->held_in = ring->c.tx_syncs;
 	t->fate = FATE_HELD;
+	pst_tx_keep_held(t);
 	set_bit(PST_SOCK_CONGESTED, &t->ps->flags);
 	if (t->e.close)
 		pst_txq_close_held(t->ps);
@@ -465,6 +467,7 @@ static void finish_slot(struct tx_chunk *c, u32 i, struct tx_slot *t)
 	case FATE_LATER:
 	case FATE_HELD:
 		slot->offset = t->e.offset;
+		pst_tx_keep_held(t);
 		ring->tx_sock[i] = t->ps;	/* with its reference */
 		t->ps = NULL;
 		break;
@@ -529,9 +532,15 @@ static u32 close_chunk(struct tx_chunk *c, u32 i)
 	}
 	pst_buf_untake_many(&ring->pool, c->fresh, c->nfresh);
 	spin_unlock_bh(&ring->lock);
-	for (t = c->t; t < end; t++)
-		if (t->ps)
-			pst_sock_put(t->ps);
+	for (t = c->t; t < end; t++) {
+		if (!t->ps)
+			continue;
+		if (unlikely(t->held)) {
+			pst_sock_unhold(t->ps);
+			c->unheld = true;
+		}
+		pst_sock_put(t->ps);
+	}
 	return i;
 }
 
@@ -613,6 +622,7 @@ void pst_stack_send(struct pst_ring *ring)
 	c.batch = &batch;
 	c.open_next = NULL;
 	c.n = 0;
+	c.unheld = false;
 	do {
 		from = i;
 		i = send_smalls(ring, &batch, i);
@@ -622,6 +632,8 @@ void pst_stack_send(struct pst_ring *ring)
 		send_chunk(&c);
 		i = close_chunk(&c, i);
 	} while (i != k->head && i != from);
+	if (unlikely(c.unheld))
+		pst_txq_push_all(ring);
 	pst_batch_end(&batch);
 
 	if (ring->c.tx_slots != before) {

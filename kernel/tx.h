@@ -24,6 +24,7 @@ struct tx_slot {
 	bool pause;		/* FATE_CONTROL: or resume */
 	u16 err;
 	bool part;		/* FATE_OTHER: of several, which go together */
+	bool held;		/* one of ps->held */
 };
 
 /* Slots that are dealt with together. */
@@ -34,6 +35,7 @@ struct tx_chunk {
 	u32 nfresh;		/* buffers in fresh[] */
 	u32 need;		/* of these, how many the slots in t[] may need */
 	bool copy_all;		/* buffers are low, or not for TCP to refer to */
+	bool unheld;		/* slots that were held in the ring are dealt with, of this chunk or before */
 	struct tx_slot *open_next;	/* goes on with a datagram of open_fd; or NULL */
 	int open_fd;
 	bool open_bad;		/* and is to be refused, as what was before it */
@@ -54,6 +56,14 @@ static inline void pst_tx_refuse_buffer(struct pst_ring *ring, struct tx_slot *t
 	else
 		ring->c.bad_owner++;
 	pst_tx_refuse(t, err);
+}
+
+/* The slot stays in the ring. */
+static inline void pst_tx_keep_held(struct tx_slot *t)
+{
+	if (!t->held)
+		atomic_inc(&t->ps->held);
+	t->held = true;
 }
 
 static __always_inline void pst_tx_read(struct netmap_slot *s, const struct netmap_slot *shared)

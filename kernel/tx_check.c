@@ -124,6 +124,7 @@ static void check_slot(struct tx_chunk *c, u32 i, struct tx_slot *t, struct pst_
 		.close = s.flags & NS_PST_CLOSE,
 		.shut = s.flags & (NS_PST_CLOSE | NS_PST_SHUT),
 	};
+	t->held = *held;
 	t->ps = *held;		/* the number may be another socket's by now */
 	*held = NULL;
 	if (unlikely(s.flags & ~NS_PST_TX_FLAGS)) {
@@ -203,7 +204,8 @@ static void leave_for_next(struct tx_chunk *c, u32 i)
 	c->open_next = NULL;
 	while (c->t + c->n > t) {
 		i = i ? i - 1 : ring->tx.n - 1;
-		ring->tx_sock[i] = c->t[--c->n].ps;	/* with its reference */
+		pst_tx_keep_held(&c->t[--c->n]);
+		ring->tx_sock[i] = c->t[c->n].ps;	/* with its reference */
 	}
 }
 

@@ -4,8 +4,8 @@
  *
  *   TX slot --socket full--> queue (PST_TXQ_MAX slots) --write space--> TCP
  *
- * A socket with something queued is congested, and its application is told so; the
- * next slots of the socket go behind the queue.  Each entry holds a page reference,
+ * A socket with something queued, or held in the ring, is congested, and its application is
+ * told so; the next slots of the socket go behind the queue.  Each entry holds a page reference,
  * so its buffer is in use until TCP has it.  Everything here runs with the socket
  * locked; the queue is made when it is first needed.
  *
@@ -285,7 +285,7 @@ static void push(struct pst_sock *ps)
 	if (err) {	/* which is told; that what waited has gone is not */
 		pst_txq_drop(ps);
 		pst_sock_failed(ps, err);
-	} else {
+	} else if (!atomic_read(&ps->held)) {
 		clear_bit(PST_SOCK_CONGESTED, &ps->flags);
 	}
 	if (test_bit(PST_SOCK_CLOSING, &ps->flags)) {
@@ -313,6 +313,15 @@ void pst_sock_retry(struct pst_sock *ps)
 void pst_sock_writable(struct pst_sock *ps)
 {
 	if (!test_bit(PST_SOCK_CONGESTED, &ps->flags))
+		return;
+	pst_sock_retry(ps);
+	pst_ring_wake(ps->ring);
+}
+
+/* A slot that was held in a ring is dealt with: was it what the application waits for?  TX sync. */
+void pst_sock_unhold(struct pst_sock *ps)
+{
+	if (!atomic_dec_and_test(&ps->held) || !test_bit(PST_SOCK_CONGESTED, &ps->flags))
 		return;
 	pst_sock_retry(ps);
 	pst_ring_wake(ps->ring);

@@ -34,7 +34,8 @@
  *                    EAGAIN       the socket is congested: what you sent waits
  *                                 outside TCP, up to 64 slots of it; hold further
  *                                 replies to it back
- *                    EAGAIN, with NS_PST_CLEAR: no longer, TCP has all of it
+ *                    EAGAIN, with NS_PST_CLEAR: no longer, TCP has all of it, that
+ *                                 in the ring too
  *                    ENOTCONN     the connection is over, in order: both sides have
  *                                 shut down and all was acknowledged
  *                    other        the connection failed with this errno
@@ -63,7 +64,8 @@
  *           len == offset: nothing is sent.
  *
  * Closing: close(fd) while the socket is congested loses what waits.  Sockets that
- * are not congested have everything in TCP once poll() has returned; for the others
+ * are not congested have everything in TCP once poll() has returned, unless buffers
+ * are so low that the TX ring was not emptied (nm_tx_pending()); for the others
  * wait for NS_PST_CLEAR, or send NS_PST_SHUT and wait for ENOTCONN or an error.
  * While you cannot send and therefore release no RX slot, set cur to tail: events still
  * come, some slots are kept for them.
