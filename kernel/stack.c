@@ -169,6 +169,8 @@ static void unregister(struct pst_sock *ps)
 		module_put(THIS_MODULE);
 	}
 	pst_txq_drop(ps);
+	if (!sock_flag(sk, SOCK_DEAD))
+		READ_ONCE(sk->sk_data_ready)(sk);	/* who sleeps in the socket was not woken by us */
 	pst_sock_unlock(ps);
 
 	spin_lock_bh(&ring->lock);

@@ -248,6 +248,42 @@ static void datagrams(bool large)
 	fill(sent, sizeof(sent));
 }
 
+/* Who waits in the socket itself, while the port has it, is woken by what the port has not taken. */
+static void sleeper(bool tcp)
+{
+	int s, peer, status;
+	pid_t child;
+
+	t_note("somebody sleeps in a %s socket", tcp ? "TCP" : "UDP");
+	make();
+	if (tcp)
+		tcp_pair(&s, &peer);
+	else
+		udp_pair(&s, &peer);
+	t_must(port_register(&p, s) == 0);
+	port_tell(&p, s, NS_PST_PAUSE);
+	child = fork();
+	if (!child) {
+		struct pollfd pfd = { .fd = s, .events = POLLIN };
+		uint64_t start = now_ms();
+
+		port_close(&p);		/* the parent's is the last */
+		/* At the end of its time it would look once more, and find the data. */
+		t_eq(poll(&pfd, 1, 5000 * t_slower()), 1);
+		_exit(now_ms() - start < 3000 * t_slower() ? 0 : 1);
+	}
+	t_must(child > 0);
+	usleep(100000);		/* until it sleeps */
+	t_eq(send(peer, "later", 5, 0), 5);
+	usleep(100000);
+	port_close(&p);
+	t_must(waitpid(child, &status, 0) == child);
+	t_eq(status, 0);
+	t_eq(read_n(s, got, 5, 2000), 5);
+	close(s);
+	close(peer);
+}
+
 /* A listener, a connection it gave the port, one that waited, and one that comes later. */
 static void listener(void)
 {
@@ -300,5 +336,7 @@ int main(void)
 	datagrams(false);
 	datagrams(true);
 	listener();
+	sleeper(true);
+	sleeper(false);
 	return t_end();
 }
