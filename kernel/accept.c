@@ -159,14 +159,18 @@ static int hook(struct pst_listener *l)
 	return 0;
 }
 
+/* No callback finds us from the next grace period on. */
+static void silence(struct pst_listener *l)
+{
+	lock_sock(l->sk);
+	WRITE_ONCE(l->sk->sk_data_ready, l->data_ready);
+	release_sock(l->sk);
+}
+
 static void unhook(struct pst_listener *l)
 {
 	struct sock *sk = l->sk;
 
-	lock_sock(sk);
-	WRITE_ONCE(sk->sk_data_ready, l->data_ready);
-	release_sock(sk);
-	synchronize_rcu();
 	lock_sock(sk);
 	if (inet_csk(sk)->icsk_ulp_ops == &l->ulp) {
 		inet_csk(sk)->icsk_ulp_ops = NULL;
@@ -222,6 +226,7 @@ err_free:
 	return err;
 }
 
+/* A grace period ago it was silenced. */
 static void listener_unregister(struct pst_listener *l)
 {
 	struct pst_port *port = l->port;
@@ -236,24 +241,35 @@ static void listener_unregister(struct pst_listener *l)
 	listener_free(l);
 }
 
+/* Those that do not listen any more, or all: one grace period however many they are. */
+static void unregister_listeners(struct pst_port *port, bool all)
+{
+	struct pst_listener *l, *next;
+	LIST_HEAD(leaving);
+
+	lockdep_assert_held(&port->mutex);
+	list_for_each_entry_safe(l, next, &port->listeners, node)
+		if (all || l->sk->sk_state != TCP_LISTEN) {
+			silence(l);
+			list_move(&l->node, &leaving);
+		}
+	if (list_empty(&leaving))
+		return;
+	synchronize_rcu();
+	list_for_each_entry_safe(l, next, &leaving, node)
+		listener_unregister(l);
+}
+
 /* Forgets listeners that were closed or do not listen any more.  Under port->mutex. */
 void pst_listeners_sweep(struct pst_port *port)
 {
-	struct pst_listener *l, *next;
-
-	lockdep_assert_held(&port->mutex);
-	list_for_each_entry_safe(l, next, &port->listeners, node)
-		if (l->sk->sk_state != TCP_LISTEN)
-			listener_unregister(l);
+	unregister_listeners(port, false);
 }
 
+/* Under port->mutex. */
 void pst_listeners_unregister_all(struct pst_port *port)
 {
-	struct pst_listener *l, *next;
-
-	lockdep_assert_held(&port->mutex);
-	list_for_each_entry_safe(l, next, &port->listeners, node)
-		listener_unregister(l);
+	unregister_listeners(port, true);
 }
 
 /* ------------------------------------------------------------ accepting */

@@ -146,6 +146,7 @@ static u32 give_extra(struct pst_file *pf, struct pst_port *port, u32 want)
 		*(u32 *)pst_buf_addr(bufs, buf) = head;
 		pst_buf_show(bufs, buf);
 		head = buf;
+		cond_resched();
 	}
 	pf->nifp->ni_bufs_head = head;
 	return got;
@@ -166,6 +167,7 @@ static void take_extra_back(struct pst_file *pf, struct pst_port *port)
 		err = pst_buf_give_back(&ring->pool, buf);
 		spin_unlock_bh(&ring->lock);
 		buf = next;
+		cond_resched();
 	}
 }
 
