@@ -8,6 +8,7 @@ exit status 0 passed, 1 failed, 77 the back end is not available.
 import argparse
 import subprocess
 import sys
+import time
 
 import selftest_http as http
 import selftest_store as store
@@ -40,9 +41,10 @@ def main():
     failed = 0
     print(f"1..{len(tests)}")
     for number, test in enumerate(tests, 1):
+        began = time.monotonic()
         try:
             test()
-            print(f"ok {number} - {test.__name__}", flush=True)
+            print(f"ok {number} - {test.__name__} # {time.monotonic() - began:.1f} s", flush=True)
         except Exception as e:  # pylint: disable=broad-except
             failed += 1
             line = e.__traceback__

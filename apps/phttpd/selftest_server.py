@@ -10,6 +10,7 @@ import time
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 # Bounds of time are for an ordinary kernel; one that looks for leaks is checked in other ways as well, and slow.
+# What is only more of the same is divided by it.
 SLOWER = 5 if os.path.exists("/sys/kernel/debug/kmemleak") else 1
 CONN_PATIENCE = 3       # seconds, of conn.h
 

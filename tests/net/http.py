@@ -20,6 +20,7 @@ THROUGH_NIC = ("request_answer_and_pipeline", "single_bytes", "errors", "large_b
 def selftest(backend, *options, count=27):
     _, output = t.guest().status("sh", "-c", "ulimit -n 100000; exec python3 apps/phttpd/selftest.py --backend %s %s"
                                  " apps/phttpd/phttpd" % (backend, " ".join(options)), timeout=350)
+    print(output)
     results = [line for line in output.splitlines() if line.startswith(("ok ", "not ok "))]
     bad = [line for line in results if line.startswith("not ok ")]
     t.true(not bad, "\n".join(bad))

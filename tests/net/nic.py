@@ -61,7 +61,7 @@ def attach_and_detach(times):
         t.settled_buffers(server)
 
 
-# [timeout=120]
+# [timeout=240]
 def test_attach_detach():
     """Attached and detached 100 times under traffic of a port's sockets and of others: both are byte-exact, none dies."""
     attach_and_detach(100)
