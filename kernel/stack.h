@@ -128,6 +128,7 @@ struct pst_sock {
 	struct sk_buff *rest;		/* datagram that found no room; inside the RX sync */
 	u32 rest_at;			/* what of it is still to come */
 	u32 gso_limit;			/* datagrams of this size were refused in one piece */
+	u32 passed;			/* slots that went without the queue; inside TX syncs */
 };
 
 int pst_stack_register(struct pst_port *port, const struct pst_rings *among, int fd);

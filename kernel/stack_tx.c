@@ -300,6 +300,7 @@ static u32 gather_other(struct tx_slot *t, u32 max, struct pst_txq_entry *e[], u
 static void sent_other(struct tx_slot *t)
 {
 	t->fate = t->e.copy ? FATE_COPY : FATE_SEND;
+	t->ps->passed++;
 	if (t->e.close)
 		begin_close(t->ps);
 }

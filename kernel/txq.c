@@ -116,7 +116,8 @@ static void note_sender(struct pst_txq *q)
 /* As long as a closed socket waits for its peer; which may never read. */
 static unsigned long close_by(const struct pst_sock *ps)
 {
-	return jiffies + (ps->proto ? TCP_TIMEWAIT_LEN : tcp_fin_time(ps->sk));
+	return jiffies + (ps->proto ? READ_ONCE(sock_net(ps->sk)->ipv4.sysctl_tcp_fin_timeout)
+				    : tcp_fin_time(ps->sk));
 }
 
 bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e)
@@ -144,7 +145,7 @@ static u32 progress(const struct pst_sock *ps)
 {
 	if (pst_txq_len(ps))
 		return ps->txq->head;
-	return ps->proto ? 0 : tcp_sk(ps->sk)->snd_una;
+	return ps->proto ? ps->passed : tcp_sk(ps->sk)->snd_una;
 }
 
 /*

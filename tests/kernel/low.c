@@ -145,6 +145,53 @@ static void closed_though_low(void)
 	close(other);
 }
 
+static void set_fin_timeout(const char *seconds)
+{
+	int fd = open("/proc/sys/net/ipv4/tcp_fin_timeout", O_WRONLY);
+
+	t_must(fd >= 0 && write(fd, seconds, strlen(seconds)) == (ssize_t)strlen(seconds));
+	close(fd);
+}
+
+/* The same of a Unix socket whose peer reads, slowly: it gets everything. */
+static void closed_for_a_slow_reader(void)
+{
+	static char data[4000];
+	int s[2], space = (int)nm_ring_space(p.tx), small = 4608;
+	uint64_t end = now_ms() + 20000 * t_slower();
+	size_t sent = 0, got = 0;
+	ssize_t n;
+
+	set_fin_timeout("1");
+	t_ok(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s));
+	t_ok(setsockopt(s[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)));	/* one slot or two at a time */
+	t_ok(port_register(&p, s[0]));
+	while ((int)nm_ring_space(p.tx) > space - 8) {
+		port_put(&p, s[0], data, sizeof(data));
+		sent += sizeof(data);
+		port_sync(&p);
+		low_event();
+	}
+	t_true(p.rx->flags & NR_PST_LOW);
+	t_must(!paste_tx_close(p.tx, s[0]));
+	do {
+		port_sync(&p);
+		low_event();
+		usleep(10000);
+		/* For each that is read one of those that are held goes. */
+		n = recv(s[1], data, sizeof(data), MSG_DONTWAIT);
+		if (n > 0)
+			got += (size_t)n;
+		if (n > 0 && (int)nm_ring_space(p.tx) < space)
+			usleep(400000);
+	} while (n && now_ms() < end);
+	t_eq(n, 0);
+	t_eq(got, sent);
+	t_fails(EBADF, fcntl(s[0], F_GETFD));
+	close(s[1]);
+	set_fin_timeout("60");
+}
+
 int main(void)
 {
 	if (access(POOL, F_OK))
@@ -160,6 +207,7 @@ int main(void)
 	t_true(p.rx->flags & NR_PST_LOW);
 	t_note("a close while buffers are low");
 	closed_though_low();
+	closed_for_a_slow_reader();
 	t_eq(release(), 0);
 	t_note("short of buffers for one sync");
 	hold_at_once();
