@@ -62,11 +62,12 @@ int main(int argc, char **argv)
 
 			if (!fgets(line, sizeof(line), stdin))
 				break;
-			printf("{\"rx_in_place\": %llu, \"rx_copied\": %llu, \"bad\": %llu, \"zero_copy\": %llu}\n",
+			printf("{\"rx_in_place\": %llu, \"rx_copied\": %llu, \"bad\": %llu, \"nics\": %llu, \"nic_zero_copy\": %llu}\n",
 			       (unsigned long long)st.counters.rx_in_place,
 			       (unsigned long long)st.counters.rx_copied,
 			       (unsigned long long)st.counters.bad_flags + st.counters.bad_place +
 			       st.counters.bad_owner + st.counters.tx_failed,
+			       (unsigned long long)st.port.nics,
 			       (unsigned long long)st.port.nic_zero_copy);
 			fflush(stdout);
 		}

@@ -16,6 +16,7 @@ def test_in_place():
         c = server.counters()
         t.eq((c["bad"], c["rx_in_place"] + c["rx_copied"]), (0, total), "failures, bytes")
         t.ge(c["rx_in_place"], 0.99 * total, "bytes in place")
+        t.zero_copy(server)
 
 
 def test_large():
