@@ -30,6 +30,7 @@ struct mutex { bool locked; };
 void migrate_disable(void);
 void migrate_enable(void);
 
+typedef int atomic_t;
 typedef struct { int n; } refcount_t;
 static inline void refcount_inc(refcount_t *r) { r->n++; }
 
