@@ -401,12 +401,14 @@ void pst_buf_park(struct pst_pool *pool, u32 idx)
 
 /*
  * SETTLING ends: FREE if nobody refers to the buffer, else @busy, for a later reap.  True
- * unless it was parked.
+ * unless it was parked.  (What the NIC gives back to be given to it again is untaken: that
+ * pays for nothing.)
  */
 static __always_inline bool decide(struct pst_pool *pool, u32 idx, enum pst_buf_state busy)
 {
 	if (likely(idle(pool->bufs, idx))) {
 		put_free(pool, idx);
+		pool->spared = false;
 		return true;
 	}
 	pst_buf_set_state(pool->bufs, idx, busy);

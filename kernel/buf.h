@@ -61,6 +61,7 @@ struct pst_pool {
 	u32 n;				/* buffers in cache[] */
 	u32 mask;			/* size of queue[] - 1 */
 	u32 head, tail;			/* parked: queue[head..tail) */
+	bool spared;			/* one of the NIC's reserve was given, and none has come back since */
 	u32 *queue;
 	u32 cache[PST_POOL_CACHE];
 };
@@ -146,12 +147,6 @@ static inline bool pst_pool_short(const struct pst_pool *pool)
 static inline bool pst_pool_reserved(const struct pst_pool *pool)
 {
 	return pst_pool_level(pool) <= pool->bufs->low / 4;
-}
-
-/* Part of that is gone. */
-static inline bool pst_pool_cut(const struct pst_pool *pool)
-{
-	return pst_pool_level(pool) < pool->bufs->low / 4;
 }
 
 #endif /* PST_BUF_H */

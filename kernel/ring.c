@@ -156,6 +156,7 @@ void pst_ring_clear(struct pst_ring *ring, bool keep_buffers)
 		ring->tx.ring->slot[i] = (struct netmap_slot){ .len = PST_BUF_SIZE };
 	}
 	ring->low_told = false;
+	ring->pool.spared = false;
 }
 
 void pst_ring_destroy(struct pst_ring *ring)

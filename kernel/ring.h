@@ -72,7 +72,6 @@ struct pst_ring {
 	struct list_head nicqs;		/* NIC queues this ring serves */
 	bool missed;			/* a sync came while the ring was taken */
 	bool low_told;			/* the application knows that buffers are low */
-	u32 spared;			/* the last buffer of the NIC's reserve that a slot got */
 	unsigned long synced;		/* jiffies of the last sync */
 	unsigned long nudged;		/* @synced when housekeeping last looked */
 

@@ -59,6 +59,7 @@ enum {
 	PST_SOCK_CLOSE_HELD,	/* nor will it behind the slots that are held in the ring */
 	PST_SOCK_GONE,		/* unregistered */
 	PST_SOCK_EOS_SEEN,	/* not TCP: receiving has met the end of the stream */
+	PST_SOCK_TORN,		/* what waited outside TCP was dropped */
 	PST_SOCK_ARRIVED,	/* datagrams have come that nobody has looked at */
 };
 

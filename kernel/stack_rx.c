@@ -60,14 +60,12 @@ static __always_inline bool may_place(struct pst_sock *ps)
 /*
  * When buffers are short the application is to give some back first; one that has no slots cannot,
  * and gets one.  Releasing a slot without its buffer, which is how to keep it, must not empty the
- * NIC's reserve: when part of that is gone, the one that was spared has to come back first.  While
- * it is whole this does not matter, since the application has given another one for it.
+ * NIC's reserve: for the one that was spared of it another one has to come back first.
  */
 static noinline bool may_spare(const struct pst_ring *ring)
 {
-	bool spared = !pst_buf_owned(ring->pool.bufs, ring->spared);
-
-	return ring->rx.fill == ring->rx.head && !(spared && pst_pool_cut(&ring->pool));
+	return ring->rx.fill == ring->rx.head &&
+	       !(ring->pool.spared && pst_pool_reserved(&ring->pool));
 }
 
 static noinline u32 take_scarce(struct pst_sock *ps)
@@ -78,10 +76,9 @@ static noinline u32 take_scarce(struct pst_sock *ps)
 		wait_for_room(ps, &ring->c.rx_short);
 		return PST_BUF_NONE;
 	}
-	if (!pst_pool_reserved(&ring->pool))
-		return pst_buf_take(&ring->pool);
-	ring->spared = pst_buf_take(&ring->pool);
-	return ring->spared;
+	if (pst_pool_reserved(&ring->pool))
+		ring->pool.spared = true;
+	return pst_buf_take(&ring->pool);
 }
 
 static __always_inline u32 take_buf(struct pst_sock *ps)

@@ -633,8 +633,10 @@ void pst_stack_send(struct pst_ring *ring)
 		send_chunk(&c);
 		i = close_chunk(&c, i);
 	} while (i != k->head && i != from);
-	if (unlikely(c.unheld))
+	if (unlikely(c.unheld && !list_empty(&ring->writable))) {
+		pst_batch_flush(&batch);	/* as lock_for_send() */
 		pst_txq_push_all(ring);
+	}
 	pst_batch_end(&batch);
 
 	if (ring->c.tx_slots != before) {

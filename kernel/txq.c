@@ -116,8 +116,9 @@ static void note_sender(struct pst_txq *q)
 /* As long as a closed socket waits for its peer; which may never read. */
 static unsigned long close_by(const struct pst_sock *ps)
 {
-	return jiffies + (ps->proto ? READ_ONCE(sock_net(ps->sk)->ipv4.sysctl_tcp_fin_timeout)
-				    : tcp_fin_time(ps->sk));
+	int other = READ_ONCE(sock_net(ps->sk)->ipv4.sysctl_tcp_fin_timeout);
+
+	return jiffies + (ps->proto ? max(other, HZ) : tcp_fin_time(ps->sk));
 }
 
 bool pst_txq_add(struct pst_sock *ps, const struct pst_txq_entry *e)
@@ -174,6 +175,7 @@ void pst_txq_drop(struct pst_sock *ps)
 {
 	if (!pst_txq_len(ps))
 		return;
+	set_bit(PST_SOCK_TORN, &ps->flags);
 	spin_lock_bh(&ps->ring->lock);
 	while (pst_txq_len(ps)) {
 		ps->ring->c.tx_failed++;
@@ -273,6 +275,13 @@ static int push_tcp(struct pst_sock *ps)
 	return 0;
 }
 
+/* A stream that has failed, or what waited of it: that it waits no more is not the end of congestion. */
+static bool has_lost(const struct pst_sock *ps)
+{
+	return test_bit(PST_SOCK_TORN, &ps->flags) ||
+	       (ps->err && !(ps->proto && ps->proto->datagrams));
+}
+
 /* Socket locked by us. */
 static void push(struct pst_sock *ps)
 {
@@ -286,7 +295,7 @@ static void push(struct pst_sock *ps)
 	if (err) {	/* which is told; that what waited has gone is not */
 		pst_txq_drop(ps);
 		pst_sock_failed(ps, err);
-	} else if (!atomic_read(&ps->held)) {
+	} else if (!atomic_read(&ps->held) && !has_lost(ps)) {
 		clear_bit(PST_SOCK_CONGESTED, &ps->flags);
 	}
 	if (test_bit(PST_SOCK_CLOSING, &ps->flags)) {

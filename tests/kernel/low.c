@@ -162,11 +162,11 @@ static void closed_for_a_slow_reader(void)
 	size_t sent = 0, got = 0;
 	ssize_t n;
 
-	set_fin_timeout("1");
+	set_fin_timeout("3");
 	t_ok(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s));
 	t_ok(setsockopt(s[0], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)));	/* one slot or two at a time */
 	t_ok(port_register(&p, s[0]));
-	while ((int)nm_ring_space(p.tx) > space - 8) {
+	while ((int)nm_ring_space(p.tx) > space - 12) {
 		port_put(&p, s[0], data, sizeof(data));
 		sent += sizeof(data);
 		port_sync(&p);

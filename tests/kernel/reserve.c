@@ -75,17 +75,6 @@ static void by_receiving(void)
 	end();
 }
 
-/* The next slot, or NULL when nothing comes for long enough. */
-static struct netmap_slot *next_slot(void)
-{
-	for (int quiet = 0; quiet < 50; quiet++) {
-		port_sync(&p);
-		if (!nm_ring_empty(p.rx))
-			return &p.rx->slot[p.rx->head];
-	}
-	return NULL;
-}
-
 /* Once buffers are as few as can be, each slot is released with a buffer that was kept before. */
 static void by_exchanging(void)
 {
@@ -99,7 +88,7 @@ static void by_exchanging(void)
 
 		while (send(peer, data, sizeof(data), MSG_DONTWAIT) > 0)
 			;
-		s = next_slot();
+		s = port_next(&p, 2000);
 		t_must(s);
 		if (!(s->flags & NS_PST_EVENT)) {
 			uint32_t other = 0;

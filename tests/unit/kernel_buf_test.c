@@ -14,6 +14,7 @@ static const u8 arrows[][2] = {
 	{ PST_BUF_FREE, PST_BUF_KERNEL }, { PST_BUF_FREE, PST_BUF_NIC },
 	{ PST_BUF_KERNEL, PST_BUF_USER }, { PST_BUF_KERNEL, PST_BUF_FREE },
 	{ PST_BUF_NIC, PST_BUF_STACK }, { PST_BUF_NIC, PST_BUF_FREE },
+	{ PST_BUF_NIC, PST_BUF_KERNEL },
 	{ PST_BUF_STACK, PST_BUF_USER }, { PST_BUF_USER, PST_BUF_SENT },
 	{ PST_BUF_SENT, PST_BUF_USER },
 	{ PST_BUF_STACK, PST_BUF_SETTLING }, { PST_BUF_SENT, PST_BUF_SETTLING },
@@ -614,6 +615,32 @@ static void levels(void **state)
 	assert_true(pst_pool_short(&p[0]));
 }
 
+/* What pays for a spared buffer: the application's, or TCP's, but not the NIC's own. */
+static void spared(void **state)
+{
+	u32 user = make(PST_BUF_USER), sent = make(PST_BUF_SENT), nic = make(PST_BUF_NIC);
+
+	p[0].spared = true;
+	pst_buf_take_back(&b, nic);
+	pst_buf_untake_many(&p[0], &nic, 1);
+	assert_true(p[0].spared);
+
+	get_page(b.page[user]);		/* somebody has it still */
+	assert_int_equal(pst_buf_give_back(&p[0], user), 0);
+	assert_true(p[0].spared);
+	put_page(b.page[user]);
+	pst_pool_reap(&p[0], 1);
+	assert_false(p[0].spared);
+
+	p[0].spared = true;
+	pst_buf_settle(&p[0], sent);
+	assert_false(p[0].spared);
+
+	p[0].spared = true;
+	assert_int_equal(pst_buf_give_back(&p[0], make(PST_BUF_USER)), 0);
+	assert_false(p[0].spared);
+}
+
 static void from_nic(void **state)
 {
 	u32 i, mine = 0;
@@ -735,7 +762,7 @@ int main(void)
 		P(unclaim), P(cited_often), P(pinned),
 		P(reap_in_order), P(reap_passes_over), P(reap_once_each), P(parked_once),
 		P(reap_of_others), P(parked_through_lives), P(all_parked),
-		P(cache), P(cache_short), P(untake_many), P(take_many), P(levels), P(from_nic),
+		P(cache), P(cache_short), P(untake_many), P(take_many), P(levels), P(spared), P(from_nic),
 		P(of_page), T(outlives), T(smallest), T(no_memory), T(killed),
 	};
 
