@@ -33,6 +33,7 @@
  *		CRC of the others
  *	hold	nothing is released: buffers are kept while there are spare ones for
  *		the slots, then the slots stay
+ *	hoard	every slot is released, without its buffer
  *	slow	echo, a slot a millisecond
  *	stall	no call to the port at all
  *
@@ -49,7 +50,7 @@
 #include "supply.h"
 
 static const char *const mode_names[] = {
-	"echo", "copy", "keep", "lend", "sink", "source", "hold", "slow", "stall",
+	"echo", "copy", "keep", "lend", "sink", "source", "hold", "hoard", "slow", "stall",
 };
 
 struct options o = { .port = "stack:0", .wait = "poll", .listen = 7, .threads = 1, .megabytes = 128 };

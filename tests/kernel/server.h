@@ -19,7 +19,7 @@
 #define VALUE_SIZE	1000
 #define KEEP_MAX	64	/* buffers under way in mode keep, per thread */
 
-enum mode { ECHO_, COPY, KEEP, LEND, SINK, SOURCE, HOLD, SLOW, STALL, QUIT };
+enum mode { ECHO_, COPY, KEEP, LEND, SINK, SOURCE, HOLD, HOARD, SLOW, STALL, QUIT };
 
 struct conn {
 	bool open;

@@ -320,6 +320,10 @@ bool on_slot(struct worker *w, struct netmap_slot *slot, enum mode m)
 	case HOLD:
 		done = on_slot_hold(w, slot);
 		break;
+	case HOARD:
+		slot->buf_idx = 0;
+		slot->flags = NS_BUF_CHANGED;
+		break;
 	case SLOW:
 		usleep(1000);
 		/* fallthrough */

@@ -110,6 +110,27 @@ def test_every_buffer_held():
 
 
 # [short]
+def test_every_buffer_kept():
+    """An application that keeps every buffer and releases every slot: the NIC has some left, the host stays reachable."""
+    guest = t.guest()
+    guest.sh("echo 512 > /sys/module/paste/parameters/pool_bufs")
+    try:
+        server = t.Server(mode="hoard", rx_slots=256)
+    finally:
+        guest.sh("echo 8192 > /sys/module/paste/parameters/pool_bufs")
+    with server:
+        flows = [t.Flow(t.connect(), 4 * t.MEGABYTE, i) for i in range(4)]
+        for seconds in 3, 3:
+            deadline = time.monotonic() + seconds
+            t.run_flows(flows, 20, until=lambda: time.monotonic() > deadline)
+            c = server.counters()
+            t.le(c["buf_free"], c["buf_low"], "free buffers")
+            t.ge(c["nic_recycled"], 1, "frames copied because buffers were low")
+            t.ge(c["buf_nic"] + c["buf_free"], 32, "buffers the NIC has or can have")
+            ordinary_traffic()
+
+
+# [short]
 def test_stopped_application():
     """SIGSTOP under load: the module runs the NIC, the host stays reachable; after SIGCONT nothing is missing, no buffer either."""
     guest = t.guest()
