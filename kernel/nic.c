@@ -142,7 +142,10 @@ bool pst_nic_due(struct pst_ring *ring)
 	return false;
 }
 
-/* Injects what the queues have; what TCP answers by itself leaves together. */
+/*
+ * Injects what the queues have; what TCP answers by itself leaves together.  When buffers are low
+ * frames are copied, and their buffers go back at once: the next burst's data may not have them.
+ */
 static void inject_all(struct pst_ring *ring)
 {
 	struct pst_batch batch;
@@ -152,8 +155,11 @@ static void inject_all(struct pst_ring *ring)
 	list_for_each_entry(q, &ring->nicqs, node) {
 		u32 budget = PST_XSK_RING;
 
-		while (budget && has_frames(q))
+		while (budget && has_frames(q)) {
 			budget -= pst_inject(q, min(budget, 64u));
+			if (unlikely(pst_pool_low(&ring->pool)))
+				refill(q);
+		}
 	}
 	pst_batch_end(&batch);
 }

@@ -113,7 +113,7 @@ def test_every_buffer_held():
 def test_every_buffer_kept():
     """An application that keeps every buffer and releases every slot: the NIC has some left, the host stays reachable."""
     guest = t.guest()
-    guest.sh("echo 512 > /sys/module/paste/parameters/pool_bufs")
+    guest.sh("echo 2048 > /sys/module/paste/parameters/pool_bufs")
     try:
         server = t.Server(mode="hoard", rx_slots=256)
     finally:
@@ -126,7 +126,7 @@ def test_every_buffer_kept():
             c = server.counters()
             t.le(c["buf_free"], c["buf_low"], "free buffers")
             t.ge(c["nic_recycled"], 1, "frames copied because buffers were low")
-            t.ge(c["buf_nic"] + c["buf_free"], 32, "buffers the NIC has or can have")
+            t.ge(c["buf_nic"], 60, "buffers the NIC has")
             ordinary_traffic()
 
 
