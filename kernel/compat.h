@@ -13,6 +13,9 @@
 #include <linux/poll.h>
 #include <linux/uio.h>
 #include <net/busy_poll.h>
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+#include <net/netdev_lock.h>
+#endif
 #include <net/tcp.h>
 #include <net/udp.h>
 
@@ -43,6 +46,21 @@ static inline void pst_dummy_netdev_free(struct net_device *dev)
 	free_netdev(dev);
 #else
 	kfree(dev);
+#endif
+}
+
+/* Under RTNL, around changes of a device's features. */
+static inline void pst_netdev_lock(struct net_device *dev)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+	netdev_lock_ops(dev);
+#endif
+}
+
+static inline void pst_netdev_unlock(struct net_device *dev)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
+	netdev_unlock_ops(dev);
 #endif
 }
 

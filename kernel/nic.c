@@ -23,11 +23,11 @@
  * number of rings; when that does not come, by the port's housekeeping.  A queue's socket wakes the ring's waiters.
  *
  * The device going down and up again keeps the attachment: drivers keep the socket.
- * When it goes away (notifier, under RTNL) the port's housekeeping detaches.
+ * When it goes away (notifier, under RTNL), or is made to hide VLAN tags, the port's housekeeping
+ * detaches.
  */
 #include <linux/delay.h>
 #include <linux/etherdevice.h>
-#include <linux/if_vlan.h>
 #include <linux/if_xdp.h>
 #include <linux/netdevice.h>
 #include <linux/nsproxy.h>
@@ -396,6 +396,13 @@ static void enlist(struct pst_nic *nic)
 	pst_port_resume(port);
 }
 
+static void hide_from_notifier(struct pst_nic *nic)
+{
+	spin_lock(&all_nics_lock);
+	list_del(&nic->all_node);
+	spin_unlock(&all_nics_lock);
+}
+
 static void delist(struct pst_nic *nic)
 {
 	struct pst_port *port = nic->port;
@@ -405,9 +412,6 @@ static void delist(struct pst_nic *nic)
 	for (i = 0; i < nic->nqueues; i++)
 		list_del(&nic->queue[i].node);
 	list_del(&nic->node);
-	spin_lock(&all_nics_lock);
-	list_del(&nic->all_node);
-	spin_unlock(&all_nics_lock);
 	port->nnics--;
 	rcu_assign_pointer(port->first_nic,
 			   list_first_entry_or_null(&port->nics, struct pst_nic, node));
@@ -463,28 +467,18 @@ static struct pst_nic *nic_alloc(struct pst_port *port, struct net_device *dev,
 }
 
 /*
- * Has the device gone before the notifier could find it?  RTNL, since one that moves is still
- * in its old namespace while the notifier is called, and for some time after.
+ * Was there something for the notifier before it could find the device?  RTNL, since one that moves
+ * is still in its old namespace while the notifier is called, and for some time after.
  */
 static bool has_left(const struct net_device *dev, const struct net *net)
 {
 	bool left;
 
 	rtnl_lock();
-	left = dev->reg_state != NETREG_REGISTERED || !net_eq(dev_net(dev), net);
+	left = dev->reg_state != NETREG_REGISTERED || !net_eq(dev_net(dev), net) ||
+	       dev->features & PST_TAG_STRIPPING;
 	rtnl_unlock();
 	return left;
-}
-
-/* Are there VLANs whose tags the device takes out of the frames before XDP sees them? */
-static bool hides_vlans(const struct net_device *dev)
-{
-	bool hides;
-
-	rtnl_lock();
-	hides = dev->features & NETIF_F_HW_VLAN_CTAG_RX && vlan_uses_dev(dev);
-	rtnl_unlock();
-	return hides;
 }
 
 /*
@@ -492,8 +486,8 @@ static bool hides_vlans(const struct net_device *dev)
  * -ENXIO: no such interface; -EINVAL: no such queues; -EPERM: needs CAP_NET_ADMIN there; -EBUSY: attached
  * already, a queue is another port's, or the device has an XDP program; -ENOSPC: PST_NICS_MAX are attached;
  * -ENOBUFS: the port has too few buffers for so many queues;
- * -EOPNOTSUPP: the device can neither do XDP nor has Ethernet frames; what AF_XDP,
- * BPF and the driver say.
+ * -EOPNOTSUPP: the device can neither do XDP nor has Ethernet frames, or takes VLAN tags out of
+ * them and cannot be told not to; what AF_XDP, BPF and the driver say.
  */
 int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_queues *want)
 {
@@ -564,9 +558,6 @@ int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_q
 	netdev_info(dev, "paste: attached to %s, %u queue(s), %s, XDP in %s mode\n",
 		    port->name, nic->nqueues, nic->zero_copy ? "zero copy" : "copy mode",
 		    nic->skb_mode ? "skb" : "driver");
-	if (hides_vlans(dev))
-		netdev_warn(dev, "paste: VLAN tags are stripped before XDP sees them: ethtool -K %s rxvlan off if registered sockets use VLANs\n",
-			    ifname);
 	pst_port_attend(port);	/* it may be gone, a queue be starved already */
 	return 0;
 
@@ -589,6 +580,7 @@ static void detach(struct pst_nic *nic)
 	struct net_device *dev = nic->dev;
 	int others;
 
+	hide_from_notifier(nic);	/* it would be told of what pst_xdp_put() restores */
 	pst_batch_unhook(nic);
 	pst_xdp_put(nic->xdp, nic->queues);
 	delist(nic);
@@ -694,8 +686,9 @@ static int on_netdev_event(struct notifier_block *nb, unsigned long event, void 
 	struct pst_nic *nic;
 	bool ours = false;
 
-	/* Also sent when the device moves to another namespace. */
-	if (event != NETDEV_UNREGISTER)
+	/* The first is also sent when the device moves to another namespace. */
+	if (event != NETDEV_UNREGISTER &&
+	    !(event == NETDEV_FEAT_CHANGE && dev->features & PST_TAG_STRIPPING))
 		return NOTIFY_DONE;
 	spin_lock(&all_nics_lock);
 	list_for_each_entry(nic, &all_nics, all_node)
@@ -704,6 +697,8 @@ static int on_netdev_event(struct notifier_block *nb, unsigned long event, void 
 			ours = true;
 		}
 	spin_unlock(&all_nics_lock);
+	if (ours && event == NETDEV_FEAT_CHANGE)
+		netdev_warn(dev, "paste: is made to take VLAN tags out of the frames: detaching\n");
 	if (ours)
 		pst_port_attend_all();
 	return NOTIFY_DONE;

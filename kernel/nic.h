@@ -38,7 +38,7 @@ struct pst_nic {
 	struct pst_port *port;
 	struct list_head node;		/* port->nics, under port->mutex */
 	struct list_head all_node;	/* for the notifier */
-	bool gone;			/* the device leaves: to be detached */
+	bool gone;			/* the device leaves, or hides VLAN tags: to be detached */
 	u8 id;				/* unique within the port, see pst_bufs.nic */
 	struct net_device *dev;		/* reference held */
 	bool zero_copy;

@@ -198,6 +198,50 @@ static struct bpf_map *map_of_fd(int fd)
 	return NULL;
 }
 
+/*
+ * XDP is not shown a VLAN tag that the device takes out of the frame: what comes by a VLAN would be
+ * delivered as if it came without.  So that offload is turned off, as a router does with LRO, and
+ * on again when we are done.
+ */
+static int keep_tags(struct pst_xdp *xdp)
+{
+	struct net_device *dev = xdp->dev;
+	netdev_features_t stripped;
+
+	rtnl_lock();
+	pst_netdev_lock(dev);
+	stripped = dev->features & PST_TAG_STRIPPING;
+	if (stripped) {
+		dev->wanted_features &= ~stripped;
+		netdev_update_features(dev);
+		xdp->stripped = stripped & ~dev->features;
+		dev->wanted_features |= dev->features & dev->hw_features & stripped;
+		stripped &= dev->features;
+	}
+	pst_netdev_unlock(dev);
+	rtnl_unlock();
+	if (!stripped)
+		return 0;
+	netdev_warn(dev, "paste: takes VLAN tags out of the frames and cannot be told not to\n");
+	return -EOPNOTSUPP;
+}
+
+static void restore_tags(struct pst_xdp *xdp)
+{
+	struct net_device *dev = xdp->dev;
+
+	if (!xdp->stripped)
+		return;
+	rtnl_lock();
+	pst_netdev_lock(dev);
+	if (dev->reg_state == NETREG_REGISTERED) {
+		dev->wanted_features |= xdp->stripped;
+		netdev_update_features(dev);
+	}
+	pst_netdev_unlock(dev);
+	rtnl_unlock();
+}
+
 static void close_program(struct pst_xdp *xdp)
 {
 	if (xdp->link)
@@ -206,6 +250,7 @@ static void close_program(struct pst_xdp *xdp)
 		fput(xdp->xsks);
 	if (xdp->ports)
 		bpf_map_put(xdp->ports);
+	restore_tags(xdp);
 	kfree(xdp);
 }
 
@@ -252,7 +297,9 @@ static struct pst_xdp *attach_program(struct net_device *dev)
 	if (!xdp)
 		return ERR_PTR(-ENOMEM);
 	xdp->dev = dev;
-	prog = open_program(xdp);
+	prog = keep_tags(xdp);
+	if (!prog)
+		prog = open_program(xdp);
 	if (prog < 0) {
 		close_program(xdp);
 		return ERR_PTR(prog);

@@ -6,6 +6,7 @@
 #include <linux/if_xdp.h>
 #include <linux/in.h>
 #include <linux/list.h>
+#include <linux/netdev_features.h>
 #include <linux/types.h>
 
 struct bpf_map;
@@ -44,10 +45,14 @@ struct pst_xdp {
 	struct net_device *dev;
 	u64 queues;		/* taken by somebody; a bit for each number % 64 */
 	bool skb_mode;		/* the program runs on packets, not in the driver */
+	netdev_features_t stripped;	/* of PST_TAG_STRIPPING: turned off by us */
 	struct file *link;	/* program attached to the device while held */
 	struct file *xsks;	/* map: queue -> socket */
 	struct bpf_map *ports;	/* map: pst_steer_key() -> queues on which it is ours */
 };
+
+/* Offloads by which VLAN tags are taken out of frames. */
+#define PST_TAG_STRIPPING	(NETIF_F_HW_VLAN_CTAG_RX | NETIF_F_HW_VLAN_STAG_RX)
 
 /* What is steered: TCP by local port (network order), and behind those UDP the same. */
 #define PST_STEER_KEYS	(2 * 65536)

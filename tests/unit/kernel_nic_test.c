@@ -312,7 +312,7 @@ static void moves(void)
 	dev->net = &another_net;
 }
 
-/* A device that leaves is detached by housekeeping; another one's leaving is none of ours. */
+/* A device that leaves, or hides VLAN tags, is detached by housekeeping; another one's leaving is none of ours. */
 static void goes_away(void **state)
 {
 	struct net_device another = {};
@@ -327,6 +327,20 @@ static void goes_away(void **state)
 	assert_int_equal(attended, 1);
 	pst_nic_sweep(port);
 	undone();
+
+	attached(1);
+	notified->notifier_call(notified, NETDEV_FEAT_CHANGE, dev);
+	pst_nic_sweep(port);
+	assert_true(pst_nic_is_attached(port, "eth0"));
+	dev->features = NETIF_F_HW_VLAN_CTAG_RX;	/* it hides VLAN tags now */
+	notified->notifier_call(notified, NETDEV_FEAT_CHANGE, dev);
+	pst_nic_sweep(port);
+	undone();
+
+	attached(1);			/* somebody was faster than the notifier */
+	pst_nic_sweep(port);
+	undone();
+	dev->features = 0;
 
 	dev->reg_state = NETREG_UNREGISTERING;	/* it went before the notifier could find it */
 	attached(1);

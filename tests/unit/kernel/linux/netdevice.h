@@ -107,7 +107,7 @@ enum { NETREG_REGISTERED, NETREG_UNREGISTERING };
 struct notifier_block {
 	int (*notifier_call)(struct notifier_block *nb, unsigned long event, void *ptr);
 };
-enum { NETDEV_UP, NETDEV_UNREGISTER };
+enum { NETDEV_UP, NETDEV_UNREGISTER, NETDEV_FEAT_CHANGE };
 #define NOTIFY_DONE	0
 #define netdev_notifier_info_to_dev(ptr)	((struct net_device *)(ptr))
 

@@ -58,7 +58,7 @@ static inline void _bstats_update(struct counts *c, u64 bytes, u32 packets)
 
 /* ------------------------------------------------------------ the device */
 
-typedef u64 netdev_features_t;
+#include <linux/netdev_features.h>
 
 #define IFF_XMIT_DST_RELEASE	1
 #define NETIF_F_SG		1
