@@ -4,11 +4,11 @@
  *
  *	echo [stack:eth0]
  *
- * It returns what TCP clients send to port 7.  The listening socket is made with
- * the calls everybody knows; the bytes of its connections, however, are never
- * copied: the kernel puts them into buffers that we have mapped, and we send the
- * very same buffers back.  Without an argument no interface is attached and the
- * kernel copies into the buffers, which works with any device, loopback included.
+ * It returns what TCP clients send to port 7.  Connections are made with the
+ * socket calls everybody knows; their bytes, however, are never copied: the
+ * kernel puts them into buffers that we have mapped, and we send the very same
+ * buffers back.  Without an argument no interface is attached and the kernel
+ * copies into the buffers, which works with any device, loopback included.
  */
 #define NETMAP_WITH_LIBS
 #include <err.h>
@@ -31,20 +31,41 @@ static int request(int fd, uint16_t type, const char *name, void *body)
 	return ioctl(fd, NIOCCTRL, &hdr);
 }
 
-/* An ordinary listening socket. */
+/* An ordinary listening socket, not blocking since we sleep in poll() alone. */
 static int listen_on(uint16_t tcp_port)
 {
 	struct sockaddr_in any = {
 		.sin_family = AF_INET,
 		.sin_port = htons(tcp_port),
 	};
-	int one = 1, s = socket(AF_INET, SOCK_STREAM, 0);
+	int one = 1, s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
 	if (s < 0 ||
 	    setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
 	    bind(s, (struct sockaddr *)&any, sizeof(any)) || listen(s, 128))
 		err(1, "TCP port %u", tcp_port);
 	return s;
+}
+
+/*
+ * Register each new connection: from then on its bytes come as slots, and so
+ * does what arrived before we got here.  Returns 0 when we are out of
+ * descriptors: the next client has to wait.  (A listening socket can be registered
+ * itself; then there is nothing to accept, see NS_PST_ACCEPT.)
+ */
+static int accept_all(int listener, int port)
+{
+	struct nmreq_pst_fd_reg reg = { 0 };
+	int s;
+
+	while ((s = accept(listener, NULL, NULL)) >= 0) {
+		reg.fd = (uint32_t)s;
+		if (request(port, NETMAP_REQ_PST_FD_REG, "stack:0", &reg)) {
+			warn("cannot register a connection");
+			close(s);
+		}
+	}
+	return errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM;
 }
 
 /*
@@ -64,9 +85,6 @@ static int echo_slots(struct netmap_ring *rx, struct netmap_ring *tx)
 		int event = in->flags & NS_PST_EVENT;
 		uint32_t buf = in->buf_idx;
 
-		/* in->fd is a new connection, registered. */
-		if (event && in->flags & NS_PST_ACCEPT)
-			continue;
 		/*
 		 * EAGAIN: that client reads slowly.  The ring holds our replies to
 		 * it back, we need not do anything.
@@ -115,9 +133,8 @@ static int echo_slots(struct netmap_ring *rx, struct netmap_ring *tx)
 int main(int argc, char **argv)
 {
 	struct nmreq_vale_attach attach = { .reg.nr_mode = NR_REG_NIC_SW };
-	struct nmreq_pst_fd_reg listener = { 0 };
 	struct netmap_ring *rx, *tx;
-	struct pollfd p;
+	struct pollfd p[2];
 	struct nm_desc *d;
 
 	if (argc > 2 || (argc == 2 && argv[1][0] == '-'))
@@ -134,21 +151,20 @@ int main(int argc, char **argv)
 	if (argc > 1 && request(d->fd, NETMAP_REQ_PST_ATTACH, argv[1], &attach))
 		err(1, "cannot attach %s", argv[1]);
 
-	/*
-	 * Its connections are accepted by poll() and registered with the port as well:
-	 * from then on their bytes come as slots, and so does what arrived before.
-	 * While we are out of descriptors, clients wait.
-	 */
-	listener.fd = (uint32_t)listen_on(7);
-	if (request(d->fd, NETMAP_REQ_PST_FD_REG, "stack:0", &listener))
-		err(1, "cannot register the listening socket");
+	p[0] = (struct pollfd){ .fd = d->fd, .events = POLLIN };
+	p[1] = (struct pollfd){ .fd = listen_on(7), .events = POLLIN };
 
 	/*
 	 * One poll() for everything: it sends the slots we have filled, runs the
-	 * interface and the protocols, and publishes what has arrived.
+	 * interface and the protocols, and publishes what has arrived.  While we are
+	 * out of descriptors it must not return for clients who wait: we look again
+	 * after a tenth of a second.
 	 */
-	p = (struct pollfd){ .fd = d->fd, .events = POLLIN };
-	while (poll(&p, 1, -1) >= 0 || errno == EINTR)
-		p.events = echo_slots(rx, tx) ? POLLIN | POLLOUT : POLLIN;
+	while (poll(p, 2, p[1].events ? -1 : 100) >= 0 || errno == EINTR) {
+		p[1].events = POLLIN;
+		if (p[1].revents && !accept_all(p[1].fd, d->fd))
+			p[1].events = 0;
+		p[0].events = echo_slots(rx, tx) ? POLLIN | POLLOUT : POLLIN;
+	}
 	err(1, "poll");
 }
