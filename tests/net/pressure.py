@@ -1,6 +1,8 @@
 """Too slow, too much, not there: readers that stop, applications that hold everything, are stopped, are killed."""
 
 import contextlib
+import re
+import signal
 import time
 import zlib
 
@@ -185,10 +187,15 @@ def free_kb():
         done | sort -n | tail -n 1"""))
 
 
-def kill_under_load():
-    server = t.Server()
+def kill_under_load(last=None, **options):
+    """last: the mode it has been in for a second when it is killed."""
+    server = t.Server(**options)
     flows = [t.Flow(t.connect(), 50 * t.MEGABYTE, i) for i in range(4)]
     t.run_flows(flows, 30, until=lambda: sum(flow.got for flow in flows) > t.MEGABYTE // 2)
+    if last:
+        server.mode(last)
+        deadline = time.monotonic() + 1
+        t.run_flows(flows, 20, until=lambda: time.monotonic() > deadline, window=262144)  # housekeeping takes its time
     server.kill()
     for flow in flows:
         flow.sock.close()
@@ -211,6 +218,53 @@ def test_killed():
         t.ge(after, before - 4000, "free memory (kB): a port has 32 MB of buffers")
     with t.Server():
         t.exchange(4, t.MEGABYTE)
+
+
+PASTECTL = "apps/pastectl/pastectl"
+
+
+@contextlib.contextmanager
+def held_port():
+    """stack:0 with eth0, which stays when servers end: `pastectl hold`."""
+    hold = t.guest().start(PASTECTL, "hold", "stack:0", "--interface", "eth0")
+    try:
+        t.wait_for(lambda: "interfaces 1" in t.guest().run(PASTECTL, "list"), "a held port with its interface")
+        yield
+        hold.signal(signal.SIGTERM)
+        t.eq(hold.wait(), 0, "status of pastectl hold")
+    finally:
+        hold.kill()
+
+
+def held_buffers():
+    """What the held port has, by state; free buffers and those of the NIC as one, which exchange them all the time."""
+    text = t.guest().run(PASTECTL, "stats", "stack:0", "--all")
+    c = {name: int(value) for name, value in re.findall(r"^  (\w+) +(\d+)", text, re.M)}
+    t.eq(sum(c[state] for state in t.BUFFERS), c["buf_total"], "sum of the buffers in all states")
+    t.ge(c["buf_nic"], 1, "buffers the NIC has")
+    return {"free or with the NIC": c["buf_free"] + c["buf_nic"], **{name: c[name] for name in (
+        "buf_user", "buf_stack", "buf_sent", "sockets", "nics")}}
+
+
+def given_back(before):
+    """Within seconds the port has what it had before there was a server. A driver may keep what it has sent until it sends again."""
+    with contextlib.suppress(t.Failure):
+        t.wait_for(lambda: t.ping(count=1) and held_buffers() == before, "buffers are back")
+    t.eq(held_buffers(), before, "the held port's buffers, sockets and NICs")
+
+
+# [short debug]
+def test_killed_while_held():
+    """kill -9 under load while the port is held with its NIC, whatever the server does: each buffer returns, the next one serves."""
+    with held_port():
+        before = held_buffers()
+        for options in ({}, {"mode": "copy"}, {"mode": "keep", "extra": 200}, {"last": "hold", "extra": 1000}, {"last": "stall"}):
+            kill_under_load(attach=None, **options)
+            given_back(before)
+        with t.Server(attach=None) as server:
+            t.exchange(4, t.MEGABYTE)
+            t.ge(server.counters()["rx_in_place"], 1, "bytes in place")
+        given_back(before)
 
 
 t.main()
