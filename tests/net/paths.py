@@ -239,20 +239,32 @@ def test_vlan_stripped():
         t.eq(strips(space), True, "stripping, as the administrator wanted it")
 
 
+def datagrams_through_vlan(server):
+    rnd = random.Random(9)
+    total = 0
+    for address in VLAN, VLAN6:
+        before = server.counters()
+        n = t.exchange_datagrams(address, [1, 40, 256, 257, 1452] + [rnd.randint(257, 1452) for _ in range(100)], address)
+        c = server.counters()
+        t.ge(c["rx_in_place"] - before["rx_in_place"], 0.95 * n, "bytes in place, to " + address)
+        total += n + t.exchange_datagrams(address, [0, 5000, 20000], address)
+        t.true(t.ping(address), "the other end still answers")
+    c = server.counters()
+    t.eq((c["bad"], c["rx_in_place"] + c["rx_copied"]), (0, total), "failures, bytes")
+
+
 def test_vlan_datagrams():
     """Datagrams through a VLAN of an attached device, both families: exact, in place; fragmented ones too."""
-    rnd = random.Random(9)
     with t.space() as space, vlan(space), t.datagram_server("veth1", space) as server:
-        total = 0
-        for address in VLAN, VLAN6:
-            before = server.counters()
-            n = t.exchange_datagrams(address, [1, 40, 256, 257, 1452] + [rnd.randint(257, 1452) for _ in range(100)], address)
-            c = server.counters()
-            t.ge(c["rx_in_place"] - before["rx_in_place"], 0.95 * n, "bytes in place, to " + address)
-            total += n + t.exchange_datagrams(address, [0, 5000, 20000], address)
-            t.true(t.ping(address), "the namespace still answers")
-        c = server.counters()
-        t.eq((c["bad"], c["rx_in_place"] + c["rx_copied"]), (0, total), "failures, bytes")
+        datagrams_through_vlan(server)
+
+
+# [short]
+def test_vlan_datagrams_of_nic():
+    """Datagrams through a VLAN of the NIC, where that does zero copy too: exact, in place; fragmented ones too."""
+    with vlan_of_eth0(), t.datagram_server() as server:
+        datagrams_through_vlan(server)
+        t.zero_copy(server)
 
 
 # [short nics=2]
