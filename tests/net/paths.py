@@ -468,9 +468,13 @@ def spread(by_queue):
 
 # A lock of the module may be waited for once in 1000 times. Those that may be oftener, in 1000 times, and why.
 SHARED_LOCKS = {
-    "&port->mutex": 1000,   # connections are made and ended under it, and housekeeping has it; requests are served without
     "&ring->wait": 10,      # who wakes the ring's thread, on whichever CPU, has it, and the thread when it goes to sleep
 }
+# Those that may be waited for whenever they are taken: how often a second that may be, besides ten times for each connection.
+RARE_LOCKS = {
+    "&port->mutex": 110,    # housekeeping has it, each 10 ms at most, and connections begin and end under it; requests do without
+}
+CONNECTIONS = 32
 
 
 def module_locks():
@@ -486,25 +490,26 @@ def module_locks():
 
 
 def lock_statistics(text):
-    """Of /proc/lock_stat: class -> (contentions, acquisitions), readers and writers together."""
+    """Of /proc/lock_stat: class -> (contentions, acquisitions, those after another CPU's), readers and writers together."""
     found = {}
     for line in text.splitlines():
         name, _, numbers = line.rpartition(":")
         numbers = numbers.split()
         if len(numbers) == 12:
             name = re.sub(r"(#\d+)?(-[RW])?$", "", name.strip())
-            contentions, acquisitions = found.get(name, (0, 0))
-            found[name] = contentions + int(numbers[1]), acquisitions + int(numbers[7])
+            seen = found.get(name, (0, 0, 0))
+            found[name] = tuple(a + int(numbers[i]) for a, i in zip(seen, (1, 7, 6)))
     return found
 
 
 # [debug checked cpus=2 queues=2 timeout=120]
 def test_no_contention():
     """Two threads with a ring and a queue each serve thousands of requests and hardly ever wait for a lock of the module."""
+    seconds = 2 * t.SLOWER
     transmit_queues("rxqs")
     server = t.guest().start("apps/phttpd/phttpd", "--backend", "paste", "--interface", "eth0", "--port", 8080, "--threads", 2)
     try:
-        load = ["wrk", "-t1", "-c32", "-d%d" % (2 * t.SLOWER), "http://%s:8080/" % t.GUEST]
+        load = ["wrk", "-t1", "-c%d" % CONNECTIONS, "-d%d" % seconds, "http://%s:8080/" % t.GUEST]
         t.wait_for(lambda: t.run_program(["curl", "-s", "--retry", 20, "--retry-connrefused", load[-1]]), "an answer", 60)
         t.run_program(load)     # connections, tables and caches of their size
         t.guest().sh("echo 1 > /proc/sys/kernel/lock_stat; echo 0 > /proc/lock_stat")
@@ -514,17 +519,24 @@ def test_no_contention():
         server.kill()
         transmit_queues("cpus")
     locks = lock_statistics(text)
-    for name, (contentions, acquisitions) in sorted(locks.items(), key=lambda item: -item[1][0])[:15]:
+    for name, (contentions, acquisitions, _) in sorted(locks.items(), key=lambda item: -item[1][0])[:15]:
         print("%-50s %8d of %9d" % (name, contentions, acquisitions))
     print(output)
     ours = module_locks()
-    t.true({"&ring->lock", "&bufs->lock", *SHARED_LOCKS} <= set(ours), "locks found in the source: %s" % ours)
+    t.true({"&ring->lock", "&bufs->lock", *SHARED_LOCKS, *RARE_LOCKS} <= set(ours), "locks found in the source: %s" % ours)
     for name in ours:
-        contentions, acquisitions = locks.get(name, (0, 0))
-        print("of ours, %s: %d of %d" % (name, contentions, acquisitions))
-        limit = acquisitions * SHARED_LOCKS.get(name, 1) // 1000
-        t.le(contentions, limit, "of %d times, those %s was waited for" % (acquisitions, name))
-    t.ge(locks["&ring->lock"][1], 1000, "times a ring was locked")
+        contentions, acquisitions, bounces = locks.get(name, (0, 0, 0))
+        print("of ours, %s: %d of %d, %d behind another CPU" % (name, contentions, acquisitions, bounces))
+        if name in RARE_LOCKS:
+            t.le(acquisitions, RARE_LOCKS[name] * seconds + 10 * CONNECTIONS, "times %s was taken" % name)
+        else:
+            limit = acquisitions * SHARED_LOCKS.get(name, 1) // 1000
+            t.le(contentions, limit, "of %d times, those %s was waited for" % (acquisitions, name))
+    taken, shared = locks["&ring->lock"][1], locks.get("&bufs->lock", (0, 0, 0))[1]
+    t.ge(taken, 1000, "times a ring was locked")
+    # Housekeeping has it now and then. What two CPUs shared would change hands every other time.
+    t.le(locks["&ring->lock"][2], taken // 5, "of %d times, those another CPU had had a ring's lock" % taken)
+    t.le(shared, taken // 20, "of %d times that a ring was locked, those the region's free list was" % taken)
 
 
 # [short cpus=2 queues=2]
