@@ -31,6 +31,7 @@ void migrate_disable(void);
 void migrate_enable(void);
 
 typedef int atomic_t;
+static inline void atomic_inc(atomic_t *v) { ++*v; }
 typedef struct { int n; } refcount_t;
 static inline void refcount_inc(refcount_t *r) { r->n++; }
 
