@@ -27,6 +27,7 @@
 #include "links.h"
 
 #define STEP_MAX	300
+#define ENOUGH_EPOCHS	200	/* for what is rare */
 #define EPOCH_MS	(30000 * t_slower())	/* a player that is not through by then is killed */
 
 struct player fz;
@@ -347,7 +348,7 @@ static void attend(pid_t player, uint64_t epoch)
 /* Of all epochs. */
 static struct {
 	uint32_t epochs;
-	uint64_t registered[KINDS], in, out, back;
+	uint64_t registered[KINDS], attached, detached, accepted, in, out, back;
 } sum;
 
 static void add_up(void)
@@ -355,21 +356,32 @@ static void add_up(void)
 	sum.epochs++;
 	for (uint32_t i = 0; i < KINDS; i++)
 		sum.registered[i] += told->registered[i];
+	sum.attached += told->attached;
+	sum.detached += told->detached;
+	sum.accepted += told->accepted;
 	sum.in += told->datagrams_in;
 	sum.out += told->datagrams_out;
 	sum.back += told->datagrams_back;
 }
 
-/* A fuzzer whose sockets are not registered, or have no traffic, finds nothing. */
+/* A fuzzer whose sockets are not registered, whose NICs are not attached, or that has no traffic, finds nothing. */
 static void look_at_sum(void)
 {
 	printf("registered");
 	for (uint32_t i = 0; i < KINDS; i++)
 		printf(" %s %llu,", sock_kinds[i], (unsigned long long)sum.registered[i]);
-	printf(" datagrams %llu in, %llu out, %llu back\n", (unsigned long long)sum.in,
+	printf(" accepted %llu, attached %llu, detached %llu, datagrams %llu in, %llu out, %llu back\n",
+	       (unsigned long long)sum.accepted, (unsigned long long)sum.attached,
+	       (unsigned long long)sum.detached, (unsigned long long)sum.in,
 	       (unsigned long long)sum.out, (unsigned long long)sum.back);
 	if (sum.epochs >= 30)
-		t_true(sum.registered[0] && sum.in && sum.out && sum.back);
+		t_true(sum.registered[0] && sum.in && sum.out && sum.back && sum.attached);
+	if (sum.epochs < ENOUGH_EPOCHS)
+		return;
+	for (uint32_t i = 0; i < KINDS; i++)
+		if (!sum.registered[i])
+			T_FAIL("no socket of %s was registered in %u epochs", sock_kinds[i], sum.epochs);
+	t_true(sum.detached && sum.accepted);
 }
 
 static void run_epoch(uint64_t epoch)

@@ -121,6 +121,8 @@ struct told {
 	char name[32];
 	_Atomic uint32_t ok, failed;	/* results of requests */
 	_Atomic uint32_t registered[KINDS];	/* sockets, by what sock_kind() says */
+	_Atomic uint32_t attached, detached;	/* NICs */
+	_Atomic uint32_t accepted;	/* connections that came in slots */
 	_Atomic uint32_t datagrams_in;	/* received in slots */
 	_Atomic uint32_t datagrams_out;	/* slots that UDP sockets took */
 	_Atomic uint32_t datagrams_back;	/* that peers have read */

@@ -357,14 +357,15 @@ static void step_attach(struct rnd *r)
 		a.reg.nr_ringid = (uint16_t)below(r, 3);
 		a.reg.nr_rx_rings = (uint16_t)below(r, 3);
 	}
-	call(r, h->fd, NETMAP_REQ_PST_ATTACH, pick(r, nics), &a, sizeof(a), NULL);
+	told->attached += !call(r, h->fd, NETMAP_REQ_PST_ATTACH, pick(r, nics), &a, sizeof(a), NULL);
 }
 
 static void step_detach(struct rnd *r)
 {
 	struct nmreq_vale_detach d = { 0 };
 
-	call(r, bound_handle(r)->fd, NETMAP_REQ_PST_DETACH, pick(r, nics), &d, sizeof(d), NULL);
+	told->detached += !call(r, bound_handle(r)->fd, NETMAP_REQ_PST_DETACH, pick(r, nics), &d,
+				sizeof(d), NULL);
 }
 
 /* ---- mappings ---- */
@@ -514,6 +515,7 @@ static void adopt(struct rnd *r, int fd)
 {
 	struct sock *s = any_sock(r);
 
+	told->accepted += sock_kind(fd) == 0;
 	if (fd <= 2 || once_in(r, 3))
 		return;
 	sock_close(s);
@@ -844,9 +846,13 @@ void ports_begin(struct rnd *r)
 		once_in(r, 3) ? step_udp_pair(r) : step_pair(r);
 		step_register_socket(r);
 	}
-	if (once_in(r, 2))
-		count(port_ioctl(h->fd, NETMAP_REQ_PST_ATTACH,
-				 once_in(r, 3) ? "stack:eth0" : "stack:fz0", &a));
+	if (once_in(r, 2)) {
+		int result = port_ioctl(h->fd, NETMAP_REQ_PST_ATTACH,
+					once_in(r, 3) ? "stack:eth0" : "stack:fz0", &a);
+
+		count(result);
+		told->attached += !result;
+	}
 }
 
 const struct step port_steps[] = {

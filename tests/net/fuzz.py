@@ -1,6 +1,7 @@
 """Random use and abuse of the interface (tests/fuzz), with this machine as one of the peers."""
 
 import contextlib
+import os
 import random
 import select
 import socket
@@ -110,7 +111,8 @@ def test_interface():
     t.tolerate("paste: too few buffers for|paste: still in use; its buffers stay out of use")
     peer = Peer(seed)
     peer.start()
-    fuzz = t.guest().start("tests/fuzz/fuzz", "--seed", seed, "--seconds", seconds)
+    epoch = os.environ.get("PASTE_FUZZ_EPOCH")      # that one only, to see it again
+    fuzz = t.guest().start("tests/fuzz/fuzz", "--seed", seed, "--seconds", seconds, *(("--epoch", epoch) if epoch else ()))
     try:
         deadline = time.monotonic() + seconds + 150 * t.SLOWER
         while time.monotonic() < deadline:
