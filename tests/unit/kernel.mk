@@ -22,6 +22,7 @@ kernel_fdmap_test_SRCS := $(KERNEL_MOCK)
 kernel_batch_test_SRCS := $(KERNEL_MOCK)
 kernel_nic_test_SRCS := $(KERNEL_MOCK) $(K)/buf.c
 kernel_tx_check_test_SRCS := $(KERNEL_MOCK) kernel/ring_mock.c $(K)/buf.c $(K)/region.c $(K)/ring.c
+kernel_txq_test_SRCS := $(KERNEL_MOCK) $(K)/buf.c
 kernel_xsk_test_SRCS := $(KERNEL_MOCK)
 kernel_inject_test_SRCS := $(KERNEL_MOCK) $(K)/buf.c
 

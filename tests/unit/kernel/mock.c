@@ -13,7 +13,7 @@
 struct mock mock;
 struct net mock_net;
 struct nsproxy mock_nsproxy = { &mock_net };
-struct task_struct mock_task = { &mock_nsproxy };
+struct task_struct mock_task = { .nsproxy = &mock_nsproxy };
 unsigned long jiffies;
 int mock_bit_wait;
 void (*mock_rtnl)(void);

@@ -29,6 +29,17 @@ static inline void list_del(struct list_head *n)
 	n->next = n->prev = NULL;
 }
 
+static inline void list_splice_init(struct list_head *from, struct list_head *to)
+{
+	if (list_empty(from))
+		return;
+	from->prev->next = to->next;
+	to->next->prev = from->prev;
+	from->next->prev = to;
+	to->next = from->next;
+	INIT_LIST_HEAD(from);
+}
+
 #define list_for_each_entry(p, l, m)						\
 	for (p = container_of((l)->next, typeof(*p), m); &p->m != (l);		\
 	     p = container_of(p->m.next, typeof(*p), m))

@@ -81,6 +81,11 @@ struct bio_vec {
 	u32 bv_len, bv_offset;
 };
 
+static inline void bvec_set_page(struct bio_vec *bv, struct page *page, u32 len, u32 offset)
+{
+	*bv = (struct bio_vec) { page, len, offset };
+}
+
 /* The tests' part. */
 #define FOLL_WRITE	1
 #define FOLL_LONGTERM	2

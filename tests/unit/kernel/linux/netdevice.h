@@ -11,6 +11,7 @@
 
 #define IFNAMSIZ	16
 #define VLAN_HLEN	4
+#define NETIF_F_SG	1
 
 struct vlan_ethhdr {
 	u8 h_dest[ETH_ALEN], h_source[ETH_ALEN];

@@ -6,9 +6,16 @@
 #include <linux/list.h>
 #include <linux/spinlock.h>
 
-struct net { int refs; };
+struct net {
+	int refs;
+	struct { int sysctl_tcp_fin_timeout; } ipv4;
+};
 struct nsproxy { struct net *net_ns; };
-struct task_struct { struct nsproxy *nsproxy; };
+struct task_struct {
+	struct nsproxy *nsproxy;
+	unsigned int flags;
+};
+#define PF_KTHREAD		0x00200000
 
 extern struct net mock_net;
 extern struct nsproxy mock_nsproxy;

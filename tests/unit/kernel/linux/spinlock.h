@@ -32,6 +32,7 @@ void migrate_enable(void);
 
 typedef int atomic_t;
 static inline void atomic_inc(atomic_t *v) { ++*v; }
+static inline bool atomic_dec_and_test(atomic_t *v) { return !--*v; }
 typedef struct { int n; } refcount_t;
 static inline void refcount_inc(refcount_t *r) { r->n++; }
 

@@ -129,5 +129,14 @@ static inline bool test_bit(int n, const unsigned long *p) { return *p >> n & 1;
 #define set_bit(n, p)	__set_bit(n, p)
 static inline void __set_bit(int n, unsigned long *p) { p[n / 64] |= BIT(n % 64); }
 static inline void __clear_bit(int n, unsigned long *p) { p[n / 64] &= ~BIT(n % 64); }
+#define clear_bit(n, p)	__clear_bit(n, p)
+
+static inline bool test_and_set_bit(int n, unsigned long *p)
+{
+	bool was = test_bit(n, p);
+
+	__set_bit(n, p);
+	return was;
+}
 
 #endif

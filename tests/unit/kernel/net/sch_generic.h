@@ -61,7 +61,6 @@ static inline void _bstats_update(struct counts *c, u64 bytes, u32 packets)
 #include <linux/netdev_features.h>
 
 #define IFF_XMIT_DST_RELEASE	1
-#define NETIF_F_SG		1
 #define NETIF_F_HW_CSUM		8
 
 typedef enum { NETDEV_TX_OK = 0, NETDEV_TX_BUSY = 0x10 } netdev_tx_t;

@@ -4,10 +4,12 @@
 #define _MOCK_SOCK_H_
 
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 
 #define RCV_SHUTDOWN	1
+#define SEND_SHUTDOWN	2
 #define SOCK_DEAD	0
 #define ITER_SOURCE	1
 
@@ -15,15 +17,27 @@
 #define MSG_SPLICE_PAGES 0x8000000
 #endif
 
+struct sock;
+
+struct proto {
+	void (*shutdown)(struct sock *sk, int how);
+};
+
 struct sock {
 	unsigned long flags;
 	u8 sk_shutdown;
+	u8 sk_state;
 	u16 sk_protocol;
+	u64 sk_route_caps;
 	void *sk_user_data;
+	struct proto *sk_prot;
+	void (*sk_state_change)(struct sock *sk);
+	u32 snd_una;
 	wait_queue_head_t wait;
 };
 
 #define sk_sleep(sk)	(&(sk)->wait)
+#define sock_net(sk)	((void)(sk), &mock_net)
 
 #define SK_USER_DATA_PTRMASK	~7UL
 
@@ -69,8 +83,11 @@ int sock_recvmsg(struct socket *sock, struct msghdr *msg, int flags);
 int sock_create(int family, int type, int protocol, struct socket **res);
 struct file *sock_alloc_file(struct socket *sock, int flags, const char *name);
 
-/* Named in compat.h, called by nobody here. */
-#define iov_iter_bvec(iter, dir, bv, n, bytes)	do { } while (0)
+/* Pages of a message go by what libc's struct msghdr has at its place. */
+#define msg_iter	msg_iov
+#define iov_iter_bvec(iter, dir, bv, n, bytes)	(*(iter) = (void *)(bv))
+
+/* Named in compat.h; the tests' part, if it is called. */
 int tcp_sendmsg_locked(struct sock *sk, struct msghdr *msg, size_t size);
 int kernel_bind(struct socket *sock, void *addr, int len);
 struct file *get_file_active(struct file **file);
