@@ -1,62 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Stack ports.
- *
- * The locking chapter (other files point here)
- * --------------------------------------------
- * Outermost first; a lock is only taken inside those above it.
- *
- *   pst_file.mutex   mutex     one request at a time per descriptor; not syncs, not mmap
- *   port->mutex      mutex     registering sockets, attaching NICs, binding
- *                              descriptors: everything that is not the data path
- *   programs_lock    mutex     XDP programs of devices that several ports share (xdp.c)
- *   RTNL             mutex     taken by AF_XDP and BPF inside an attach, and by nic.c and
- *                              batch.c for which namespace a device is in; the
- *                              netdevice notifier therefore only schedules work
- *   pst_ports_lock   mutex     list of ports, pst_port.opens.  Not inside port->mutex, but
- *                              for the notifier's sake inside RTNL
- *   extmems_lock     mutex     memory of applications that ports have (extmem.c); when a
- *                              port is made or freed, inside pst_file.mutex at most
- *   kring->busy      bit       one sync per ring and direction.  The data path only
- *                              tries it, and goes away when it is taken (but
- *                              NIOCTXSYNC, which nothing would repeat, waits);
- *                              pst_port_quiesce() waits for it, which is how
- *                              attach, detach and pst_port_renew() change what
- *                              syncs walk through
- *   all_nics_lock    spin      attached NICs, for the notifier and who has no
- *                              port->mutex (nic.c); nothing is taken inside it
- *   pst_sock.mutex   mutex     sockets other than TCP's, in the place of the socket lock,
- *                              which their protocol takes inside it.  pst_udp_pull() does
- *                              without: UDP is read by the ring's RX sync alone
- *   socket lock      TCP's     one socket at a time, never two
- *   sk_callback_lock rw, bh    the socket's: hooking and unhooking, and its file
- *                              (pst_sock_file()); nothing is taken inside it
- *   ring->lock       spin, bh  unpublished RX slots, the ring's pool, its lists of
- *                              sockets.  Upcalls take it in softirq, inside the
- *                              socket's lock.  Packets are never injected, sent, or
- *                              sockets locked, inside it
- *   bufs->lock       spin, bh  the region's free list; once per 128 buffers
- *   waitqueue locks            that of an AF_XDP socket, then the ring's (on_frames)
- *
- * mmap_lock is taken inside the first two, by copies from user space and by an attach, which
- * maps and pins; so nm_dev_mmap(), which is called with it held, takes neither.
- *
- * Why so: TCP calls us with a socket locked and wants a slot, so ring->lock comes
- * after socket locks; and since injecting a packet locks sockets, no ring->lock may
- * be held then.  A sync of ring i takes nothing that belongs to ring j.
- *
- * Lifetimes: a descriptor and its mappings hold the file, the file holds the port,
- * the port the region.  A pst_sock is counted: one for its registration, one for
- * each list it is on, one for each TX slot on its way.  A NIC belongs to its port.
- *
- * A port dies in this order (pst_port_put, port_destroy), each step ending a context that
- * may still come to us:
- *   1. out of the list        no new user
- *   2. NICs detached          no injected packets, no wakeups from AF_XDP
- *   3. sockets unregistered   no upcalls; listeners first.  Those of sockets that are not
- *                             TCP may still run, under RCU: a grace period
- *   4. housekeeping stopped   no context of ours
- *   5. memory freed           pages the stack still refers to live on
+ * Stack ports: names, lifetime, housekeeping.  Which lock is taken where, in which order, and how
+ * a port dies: doc/locking.md, the locking chapter.
  */
 #include <linux/ctype.h>
 #include <linux/module.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* Stack ports: names, rings, lifetime.  port.c opens with the locking chapter. */
+/* Stack ports: names, rings, lifetime.  Locks: doc/locking.md. */
 #ifndef PST_PORT_H
 #define PST_PORT_H
 
