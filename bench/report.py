@@ -1,9 +1,10 @@
-"""report.py - the table, and up to three sentences that say what it shows."""
+"""report.py - the tables, and up to three sentences that say what they show."""
 
+import os
 import textwrap
 
 from points import BACKENDS, SOCKET_BACKENDS, WORKLOADS, Point
-from summary import best_socket, find, ratio_to_sockets
+from summary import best_socket, find, ratio_to_sockets, read_csv
 
 WIDTH = 126
 SPREAD = 3      # the column that a single repetition does not have
@@ -22,6 +23,22 @@ IDLE_TITLE = "Idle connections: memory, of kernel and server together"
 IDLE_LEGEND = """\
 bytes each: what a connection costs that has been answered once and is left alone. at rest: what the server takes without
 connections; of paste, the port's buffers, which connections then use."""
+
+COST_TITLE = "Making data durable, on this machine: nanoseconds for a buffer"
+WAYS = ("in_place", "in_place_batch", "copy_nt", "copy_flush")
+COST_COLUMNS = (("bytes", 6), ("where", 6), *((way, 14) for way in WAYS))
+COST_LEGEND = """\
+in_place: flushed where it was received; in_place_batch: 16 by one fence; copy: into the region, past the caches (nt) or flushed.
+where: what the NIC wrote is in memory or in the CPU's cache."""
+
+STORES = ("paste", "lmdb", "lmdb_sync")
+LMDB_TITLE = "Log and tree against LMDB, on this machine: operations per second"
+LMDB_COLUMNS = (("of", 10), ("what", 8), *((store, 10) for store in STORES), ("ratio", 6))
+LMDB_LEGEND = """\
+ratio: paste to the better of the two. lmdb: nothing is durable; lmdb_sync: msync(), for which there is nothing to do but on
+disk. appendN, insertN, deleteN: N to a commit."""
+# CSV files of bench/Makefile, without .csv, and of what they are.
+AGAINST_LMDB = {"wal": "log", "wal-disk": "log, disk", "btree": "tree", "btree-disk": "tree, disk"}
 
 
 def times(value):
@@ -90,6 +107,34 @@ def idle_table(figures):
         lines.append([f["connections"], f["backend"], number(each), times(ratio),
                       number(f["bytes_at_rest"] / (1 << 20), "{:,.1f}")])
     return "\n".join([IDLE_TITLE, *(format_line(line, columns=IDLE_COLUMNS) for line in lines), "", IDLE_LEGEND])
+
+
+def cost_table(figures):
+    """Of what bench/pm has found."""
+    ns = {(f["bytes"], f["where"], f["how"]): f["ns"] for f in figures}
+    lines = [[title for title, _ in COST_COLUMNS]]
+    lines += [[*point, *(number(ns.get((*point, way))) for way in WAYS)] for point in dict.fromkeys(key[:2] for key in ns)]
+    return "\n".join([COST_TITLE, *(format_line(line, columns=COST_COLUMNS) for line in lines), "", COST_LEGEND])
+
+
+def lmdb_table(figures):
+    """Of what bench/wal_lmdb and bench/btree_lmdb have found: {of what: figures}."""
+    lines = [[title for title, _ in LMDB_COLUMNS]]
+    for of, found in figures.items():
+        rates = {(f["workload"], f["backend"]): list(f.values())[-1] for f in found}
+        for what in dict.fromkeys(workload for workload, _ in rates):
+            paste, *others = (rates.get((what, store)) for store in STORES)
+            best = max(filter(None, others), default=None)
+            lines.append([of, what, *map(number, (paste, *others)), times(paste and best and paste / best)])
+    return "\n".join([LMDB_TITLE, *(format_line(line, columns=LMDB_COLUMNS) for line in lines), "", LMDB_LEGEND])
+
+
+def other_tables(directory):
+    """Of what bench/idle and bench/Makefile have left there, as far as they have."""
+    idle, cost = (read_csv(os.path.join(directory, name)) for name in ("idle.csv", "pm.csv"))
+    lmdb = {of: read_csv(os.path.join(directory, name + ".csv")) for name, of in AGAINST_LMDB.items()}
+    return ([idle_table(idle)] if idle else []) + ([cost_table(cost)] if cost else []) \
+        + ([lmdb_table(lmdb)] if any(lmdb.values()) else [])
 
 
 def errors(rows):

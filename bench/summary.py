@@ -4,7 +4,7 @@ import csv
 import dataclasses
 import statistics
 
-from points import SOCKET_BACKENDS, Point
+from points import CONNECTIONS, DURABLE, SOCKET_BACKENDS, Point
 
 SUMMARY_COLUMNS = ("workload", "backend", "connections", "requests_per_second", "p50_us", "p99_us",
                    "instructions_per_request", "in_place_share")
@@ -66,6 +66,13 @@ def find(rows, workload, connections, backend):
     return next((r for r in rows if r.point == Point(workload, connections, backend)), None)
 
 
+def durable_rows(rows):
+    """Those of the durable store, if there are any, behind those of RPC, to which their bars are compared."""
+    durable = [row for row in rows if row.point.workload in DURABLE]
+    rpc = [row for row in rows if row.point.workload == "rpc" and row.point.connections in CONNECTIONS]
+    return rpc + durable if durable else []
+
+
 def best_socket(rows, workload, connections, name):
     """(value, back end) of the better socket back end for this figure: most requests, fewest of anything else."""
     candidates = [(row.median(name), b) for b in SOCKET_BACKENDS
@@ -104,11 +111,11 @@ def write_details(results, path):
                 writer.writerow([cell(name, result.get(name)) for name in DETAIL_COLUMNS])
 
 
-def read_idle(path):
-    """What bench/idle has written there, a dictionary for each back end; nothing if it has not."""
+def read_csv(path):
+    """A dictionary for each line; nothing if there is no such file."""
     try:
         with open(path, newline="") as f:
-            return [{name: value if name == "backend" else int(value) for name, value in row.items()}
+            return [{name: int(value) if value.isdigit() else value for name, value in row.items()}
                     for row in csv.DictReader(f)]
     except FileNotFoundError:
         return []

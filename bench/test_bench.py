@@ -15,7 +15,7 @@ import report
 import summary
 from instructions import profile_command
 from messages import BenchError
-from points import BACKENDS, HERE, WORKLOADS, Point, fill_command, lab_options, load_command, machines, schedule, server_command
+from points import BACKENDS, HERE, WORKLOADS, Point, fill_command, lab_options, load_command, machines, schedule, server_command, to_count
 from readings import figures, read_doorbells, read_last_line, read_load, read_port
 
 LOAD = """Running 1s test @ http://10.77.0.2:80/
@@ -48,6 +48,17 @@ IDLE = """backend,connections,bytes_at_rest,bytes_per_connection
 epoll,5000,104858,9280
 uring,5000,1048576,9756
 paste,5000,55574528,8836
+"""
+COST = """bytes,where,how,ns,gb_per_s
+1024,memory,in_place,310,3.30
+1024,memory,copy_nt,400,2.56
+4096,cache,in_place,1234,3.32
+"""
+LOG = """workload,backend,messages_per_s
+append1,paste,600000
+append64,paste,900000
+append1,lmdb,200000
+append1,lmdb_sync,400000
 """
 WORDS = {"repetitions": "2 repetitions of 3 s", "cpus": "1 CPU (TCG)", "acceleration": "TCG"}
 
@@ -178,6 +189,14 @@ class Points(unittest.TestCase):
         self.assertEqual(lab_options(["rpc-2cpu"]), ["--cpus", "2", "--queues", "2"])
         self.assertIn("--threads 2", server_command("rpc-2cpu", "epoll"))
 
+    def test_a_demo_counts_each_workload_first(self):
+        """Then RPC with more connections and fewer, as far as its minutes go."""
+        rounds = to_count(["rpc", "post1k"], [1, 50, 100], ["epoll", "paste"], some=True)
+        self.assertEqual([r[0][:2] for r in rounds], [("rpc", 50), ("post1k", 50), ("rpc", 100), ("rpc", 1)])
+        self.assertEqual([p.backend for p in rounds[0]], ["epoll", "paste"])
+        rounds = to_count(["rpc", "wal-10us", "wal"], [1, 50], ["paste"])
+        self.assertEqual([p.workload for p, in rounds], ["rpc", "rpc", "wal", "wal"])
+
     def test_two_cpus(self):
         """Only where both were counted."""
         def counts(*values):
@@ -248,10 +267,10 @@ class Report(unittest.TestCase):
         """Beside the two socket back ends, and in the table, once somebody asks for it."""
         with tempfile.TemporaryDirectory() as directory:
             path = os.path.join(directory, "idle.csv")
-            self.assertEqual(summary.read_idle(path), [])
+            self.assertEqual(summary.read_csv(path), [])
             with open(path, "w") as f:
                 f.write(IDLE)
-            lines = report.idle_table(summary.read_idle(path)).splitlines()
+            lines = report.idle_table(summary.read_csv(path)).splitlines()
         self.assertEqual([line.split() for line in lines[2:6]],
                          [["5000", "epoll", "9,280", "0.1"], ["5000", "uring", "9,756", "1.0"],
                           ["5000", "paste", "8,836", "0.95", "x", "53.0"], []])
@@ -259,8 +278,35 @@ class Report(unittest.TestCase):
         self.assertNotIn(" x ", report.idle_table([{"backend": "paste", "connections": 1, "bytes_at_rest": 1,
                                                     "bytes_per_connection": 1}]))
 
+    def test_what_was_measured_natively(self):
+        """A column for each way or store, a line for each case; what was not measured is not 0."""
+        with tempfile.TemporaryDirectory() as directory:
+            self.assertEqual(report.other_tables(directory), [])
+            for name, text in ("pm", COST), ("wal-disk", LOG):
+                with open(os.path.join(directory, name + ".csv"), "w") as f:
+                    f.write(text)
+            cost, lmdb = (table.splitlines() for table in report.other_tables(directory))
+        self.assertEqual([line.split() for line in cost[2:5]],
+                         [["1024", "memory", "310", "-", "400", "-"], ["4096", "cache", "1,234", "-", "-", "-"], []])
+        self.assertEqual([line.split() for line in lmdb[2:5]],
+                         [["log,", "disk", "append1", "600,000", "200,000", "400,000", "1.50", "x"],
+                          ["log,", "disk", "append64", "900,000", "-", "-"], []])
+
+    def test_durable_bars_stand_beside_those_of_rpc(self):
+        """Those of the same run and the usual connections; without a durable store there is nothing to compare."""
+        rows = summary.summarize(RESULTS + [run("paste", 9.0, connections=7)])
+        self.assertEqual(summary.durable_rows(rows), [])
+        rows = summary.durable_rows(summary.summarize(
+            RESULTS + [run("paste", 9.0, connections=7), run("paste-copy", 90.0, workload="wal")]))
+        self.assertEqual([(r.point.workload, r.point.connections, r.point.backend) for r in rows],
+                         [("rpc", 50, "epoll"), ("rpc", 50, "uring"), ("rpc", 50, "paste"), ("wal", 50, "paste-copy")])
+        backends, panels = plot.panels(rows)
+        self.assertEqual(backends, list(BACKENDS))
+        self.assertEqual(panels[0][1], ["50 105.0 100.0 110.0 125.0 120.0 130.0 185.0 180.0 190.0 ? ? ?"])
+        self.assertEqual(panels[1][1], ["50 ? ? ? ? ? ? ? ? ? 90.0 90.0 90.0"])
+
     def test_report(self):
-        """The files of bench/run report, with the figures of bench/idle and without."""
+        """The files of bench/run report, with the figures of bench/idle and of bench/Makefile and without."""
         facts = {"acceleration": "TCG"}
         results = [{"kind": "host", "facts": facts}, {"kind": "machine", "kernel": "7.3", "cpus": 1}] + RESULTS
         with tempfile.TemporaryDirectory() as directory:
@@ -282,9 +328,11 @@ class Report(unittest.TestCase):
             text = table()
             self.assertNotIn("Idle", text)
             write("idle.csv", IDLE)
-            part = report.idle_table(summary.read_idle(os.path.join(directory, "idle.csv")))
+            part = report.idle_table(summary.read_csv(os.path.join(directory, "idle.csv")))
             head, rest = table().split(part)
             self.assertEqual(head + rest[2:], text)
+            write("wal.csv", LOG)
+            self.assertIn("against LMDB", table())
             with open(os.path.join(directory, "summary.csv")) as f:
                 self.assertEqual(f.readline().strip(), ",".join(summary.SUMMARY_COLUMNS))
 
