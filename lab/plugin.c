@@ -293,7 +293,7 @@ static void answer_request(int fd)
 static void *serve(void *listener)
 {
 	for (;;) {
-		int fd = accept((intptr_t)listener, NULL, NULL);
+		int fd = accept((int)(intptr_t)listener, NULL, NULL);
 
 		if (fd >= 0)
 			answer_request(fd);
@@ -309,7 +309,7 @@ static bool start_server(const char *path)
 
 	if (strlen(path) >= sizeof(address.sun_path))
 		return false;
-	strcpy(address.sun_path, path);
+	memcpy(address.sun_path, path, strlen(path) + 1);
 	unlink(path);
 	return fd >= 0 && !bind(fd, (struct sockaddr *)&address, sizeof(address)) && !listen(fd, 4) &&
 	       !pthread_create(&thread, NULL, serve, (void *)(intptr_t)fd);
