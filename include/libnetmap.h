@@ -269,9 +269,12 @@ struct nmreq_parse_ctx {
 	const char *keys[NMREQ_OPT_MAXKEYS];	/* valid during the call */
 };
 
+/* 0, or -1 with errno. */
+typedef int (*nmreq_opt_parser_cb)(struct nmreq_parse_ctx *p);
+
 struct nmreq_opt_parser {
 	const char *prefix;	/* name of the option */
-	int (*parse)(struct nmreq_parse_ctx *p);	/* 0, or -1 with errno */
+	nmreq_opt_parser_cb parse;
 	int default_key;	/* id, or -1 */
 	int nr_keys;
 	int flags;
@@ -293,6 +296,11 @@ int nmreq_options_decode(const char *options,
 
 /* ----------------------------------------------------------------- context */
 
+typedef void (*nmctx_error_cb)(struct nmctx *ctx, const char *sentence);
+typedef void *(*nmctx_malloc_cb)(struct nmctx *ctx, size_t size);
+typedef void (*nmctx_free_cb)(struct nmctx *ctx, void *p);
+typedef void (*nmctx_lock_cb)(struct nmctx *ctx, int lock);
+
 /*
  * Hooks of the library, and its list of mapped regions.  Any hook may be NULL
  * (no message, malloc, free, no lock).  lock(ctx, 1) locks, lock(ctx, 0)
@@ -300,10 +308,10 @@ int nmreq_options_decode(const char *options,
  */
 struct nmctx {
 	int verbose;		/* also report what is not an error */
-	void (*error)(struct nmctx *ctx, const char *sentence);
-	void *(*malloc)(struct nmctx *ctx, size_t size);
-	void (*free)(struct nmctx *ctx, void *p);
-	void (*lock)(struct nmctx *ctx, int lock);
+	nmctx_error_cb error;
+	nmctx_malloc_cb malloc;
+	nmctx_free_cb free;
+	nmctx_lock_cb lock;
 	struct nmem_d *mem_descs;
 };
 
@@ -315,6 +323,14 @@ struct nmctx *nmctx_set_default(struct nmctx *ctx);
 
 /* Give the default context the library's own lock. */
 void nmctx_set_threadsafe(void);
+
+/*
+ * netmap's library has that lock only in programs that link this symbol, which
+ * those do that include its header without defining LIBNETMAP_NOTHREADSAFE.  Here
+ * all have it: the symbol is there for such programs, its value means nothing,
+ * and the macro changes nothing.
+ */
+extern int nmctx_threadsafe;
 
 /* Report through the hooks; errno is preserved. */
 void nmctx_ferror(struct nmctx *ctx, const char *fmt, ...)

@@ -34,6 +34,8 @@ static struct nmctx initial = {
 
 static struct nmctx *current = &initial;
 
+int nmctx_threadsafe = 1;
+
 struct nmctx *nmctx_get(void)
 {
 	return current;

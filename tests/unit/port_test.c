@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* lib/port.c, lib/memory.c, lib/extmem.c: the ladder, up and down. */
+/* lib/port.c, lib/memory.c, lib/extmem.c: the ladder, up and down; lib/context.c. */
+#define LIBNETMAP_NOTHREADSAFE	/* which takes no lock away */
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -214,6 +216,70 @@ static void extmem(void **state)
 	nmport_close(d);
 }
 
+/* Memory that is a file's, mapped until the specification is forgotten. */
+static void extmem_from_file(void **state)
+{
+	char path[] = "/tmp/port_test.XXXXXX", word[5] = "";
+	struct nmport_d *d = nmport_prepare("stack:0");
+	int fd = mkstemp(path);
+	void *base;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_int_equal(nmport_extmem_from_file(d, path), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_non_null(strstr(mock.messages, "is empty"));
+	assert_int_equal(nmport_extmem_from_file(d, "/nonexistent"), -1);
+	assert_int_equal(errno, ENOENT);
+	assert_null(d->clist);
+	assert_null(nmport_extmem_getinfo(d));
+
+	assert_int_equal(ftruncate(fd, 8192), 0);
+	assert_int_equal(nmport_extmem_from_file(d, path), 0);
+	base = (void *)(uintptr_t)d->extmem->nro_usrptr;
+	assert_int_equal(nmport_extmem_getinfo(d)->nr_memsize, 8192);
+	memcpy((char *)base + 4096, "word", 4);
+	assert_int_equal(pread(fd, word, 4, 4096), 4);
+	assert_string_equal(word, "word");
+	assert_int_equal(nmport_extmem_from_file(d, path), -1);	/* twice */
+	assert_int_equal(errno, EINVAL);
+	assert_ptr_equal((void *)(uintptr_t)d->extmem->nro_usrptr, base);
+
+	nmport_undo_parse(d);
+	assert_null(nmport_extmem_getinfo(d));
+	assert_int_equal(msync(base, 8192, MS_ASYNC), -1);
+	assert_int_equal(errno, ENOMEM);	/* it is not mapped any more */
+	nmport_delete(d);
+	close(fd);
+	unlink(path);
+}
+
+static void offset(void **state)
+{
+	struct nmport_d *d = nmport_prepare("stack:0");
+	struct nmreq_opt_offsets *o;
+
+	(void)state;
+	assert_int_equal(nmport_offset(d, 2, 64, 16, 8), 0);
+	o = (void *)nmreq_find_option(&d->hdr, NETMAP_REQ_OPT_OFFSETS);
+	assert_non_null(o);
+	assert_int_equal(o->nro_initial_offset, 2);
+	assert_int_equal(o->nro_max_offset, 64);
+	assert_int_equal(o->nro_offset_bits, 16);
+	assert_int_equal(o->nro_min_gap, 8);
+	assert_int_equal(nmport_offset(d, 2, 64, 16, 8), -1);
+	assert_int_equal(errno, EINVAL);
+	nmport_undo_parse(d);
+	assert_int_equal(d->hdr.nr_options, 0);
+
+	assert_int_equal(nmport_parse(d, "stack:0"), 0);
+	assert_int_equal(nmport_register(d), 0);
+	assert_int_equal(nmport_offset(d, 2, 64, 16, 8), -1);
+	assert_int_equal(errno, EINVAL);
+	assert_non_null(strstr(mock.messages, "open already"));
+	nmport_close(d);
+}
+
 /* A port in a region: its memory, its pools, its kept buffers; elsewhere is refused. */
 static void region_port(void **state)
 {
@@ -344,14 +410,113 @@ static void open__each_allocation_fails(void **state)
 	assert_ptr_equal(nmctx_set_default(old), &ctx);
 }
 
+static char said[1024];
+static int locked;
+
+static void keep_sentence(struct nmctx *ctx, const char *sentence)
+{
+	(void)ctx;
+	snprintf(said, sizeof(said), "%s", sentence);
+	errno = 0;	/* as a hook may leave it */
+}
+
+static void note_lock(struct nmctx *ctx, int lock)
+{
+	assert_non_null(ctx->error);
+	locked += lock ? 1 : -1;
+}
+
+static void context_hooks(void **state)
+{
+	struct nmctx ctx = {
+		.error = keep_sentence, .malloc = failing_malloc,
+		.free = counting_free, .lock = note_lock,
+	};
+	char name[600];
+	void *p;
+
+	(void)state;
+	errno = EXDEV;
+	nmctx_ferror(&ctx, "%s: %d", "port", 7);
+	assert_string_equal(said, "port: 7");
+	assert_int_equal(errno, EXDEV);
+	memset(name, 'n', sizeof(name) - 1);
+	name[sizeof(name) - 1] = '\0';
+	nmctx_ferror(&ctx, "%s", name);
+	assert_int_equal(strlen(said), 511);	/* cut, not overrun */
+
+	allocations_left = 1;
+	p = nmctx_malloc(&ctx, 24);
+	assert_non_null(p);
+	assert_int_equal(allocated, 1);
+	assert_null(nmctx_malloc(&ctx, 24));
+	assert_int_equal(errno, ENOMEM);
+	assert_string_equal(said, "out of memory (24 bytes)");
+	nmctx_free(&ctx, p);
+	assert_int_equal(allocated, 0);
+
+	nmctx_lock(&ctx);
+	assert_int_equal(locked, 1);
+	nmctx_unlock(&ctx);
+	assert_int_equal(locked, 0);
+}
+
+static void context_without_hooks(void **state)
+{
+	struct nmctx ctx = { 0 };
+	char *p;
+
+	(void)state;
+	nmctx_ferror(&ctx, "nobody hears it");
+	p = nmctx_malloc(&ctx, 24);
+	assert_non_null(p);
+	memset(p, 1, 24);
+	nmctx_free(&ctx, p);
+	nmctx_lock(&ctx);
+	nmctx_lock(&ctx);
+	nmctx_unlock(&ctx);
+}
+
+static void *lock_and_note(void *ctx)
+{
+	nmctx_lock(ctx);
+	__atomic_store_n(&locked, 1, __ATOMIC_RELEASE);
+	nmctx_unlock(ctx);
+	return NULL;
+}
+
+/* A program for netmap's library sets this variable, which asks for the lock that all have here. */
+static void threadsafe(void **state)
+{
+	struct nmctx ctx = { .error = keep_sentence };
+	struct nmctx *old = nmctx_set_default(&ctx);
+	pthread_t thread;
+
+	(void)state;
+	nmctx_threadsafe = 1;
+	nmctx_set_threadsafe();
+	assert_non_null(ctx.lock);
+	assert_ptr_equal(old->lock, ctx.lock);
+	locked = 0;
+	nmctx_lock(&ctx);
+	assert_int_equal(pthread_create(&thread, NULL, lock_and_note, &ctx), 0);
+	usleep(50000);
+	assert_int_equal(__atomic_load_n(&locked, __ATOMIC_ACQUIRE), 0);
+	nmctx_unlock(&ctx);
+	pthread_join(thread, NULL);
+	assert_int_equal(locked, 1);
+	assert_ptr_equal(nmctx_set_default(old), &ctx);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, mock_setup, mock_teardown)
 	const struct CMUnitTest tests[] = {
 		T(open_close), T(rings_bound), T(open__each_step_fails),
 		T(steps_and_undos), T(register__failure_restores),
-		T(one_mapping_per_region), T(extmem), T(region_port), T(inject),
-		T(open__each_allocation_fails),
+		T(one_mapping_per_region), T(extmem), T(extmem_from_file), T(offset),
+		T(region_port), T(inject), T(open__each_allocation_fails), T(context_hooks),
+		T(context_without_hooks), T(threadsafe),
 	};
 
 	return cmocka_run_group_tests_name("port", tests, NULL, NULL);
