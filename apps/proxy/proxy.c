@@ -4,6 +4,8 @@
  *
  *	proxy PORT ADDRESS SERVER-PORT [stack:eth0 ...]
  *
+ * Clients may come by IPv4 and IPv6; ADDRESS says which of them leads to the server.
+ *
  * For each client that connects to PORT we connect to the server, and register that socket as
  * well: to a stack port both are alike.  What is received from one is sent to the other by
  * exchanging the buffers of two slots.
@@ -28,6 +30,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libnetmap.h>
+#include <netdb.h>
 #include <netinet/in.h>
 #include <paste.h>
 #include <poll.h>
@@ -63,6 +66,13 @@ static struct side {
 	bool running;		/* on the run list */
 } side[FDS];
 
+/* Family and port are in the same place in all of them. */
+union address {
+	struct sockaddr any;
+	struct sockaddr_in in;
+	struct sockaddr_in6 in6;
+};
+
 /* Of a buffer in a queue: what is to be sent, and the next one. */
 static struct note {
 	uint16_t offset, len;
@@ -71,7 +81,7 @@ static struct note {
 
 static struct nmport_d *port;
 static struct netmap_ring *rx, *tx;
-static struct sockaddr_in server;
+static union address server;
 static int connecting;		/* epoll set of those that are not up yet */
 static int run;			/* list: sides with something to do that must wait for TX slots */
 static uint64_t rounds;
@@ -215,9 +225,9 @@ static void run_all(void)
 }
 
 /* A TCP socket, not blocking, that does not take all buffers when its peer is slow. */
-static int make_socket(void)
+static int make_socket(int family)
 {
-	int size = WAIT_MAX, s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int size = WAIT_MAX, s = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (s >= 0) {
 		setsockopt(s, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size));
@@ -230,7 +240,7 @@ static int make_socket(void)
 static void on_client(int fd)
 {
 	struct epoll_event ev = { .events = EPOLLOUT };
-	int s = make_socket();
+	int s = make_socket(server.any.sa_family);
 
 	side[fd] = (struct side){ .peer = s < 0 ? -1 : s, .up = true };
 	if (s < 0) {
@@ -239,7 +249,7 @@ static void on_client(int fd)
 	}
 	side[s] = (struct side){ .peer = fd };
 	ev.data.fd = s;
-	if ((connect(s, (struct sockaddr *)&server, sizeof(server)) && errno != EINPROGRESS) ||
+	if ((connect(s, &server.any, sizeof(server)) && errno != EINPROGRESS) ||
 	    epoll_ctl(connecting, EPOLL_CTL_ADD, s, &ev))
 		abandon(fd);
 }
@@ -386,14 +396,20 @@ static bool receive_all(void)
 	return !in;
 }
 
-/* Its connections inherit its options. */
+/* For IPv6, and IPv4 with it; where there is no IPv6 for IPv4.  Its connections inherit its options. */
 static int listen_on(uint16_t tcp_port)
 {
-	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(tcp_port) };
-	int one = 1, s = make_socket();
+	union address all = { .in6 = { .sin6_family = AF_INET6, .sin6_port = htons(tcp_port) } };
+	int one = 1, zero = 0, s = make_socket(AF_INET6);
 
+	if (s < 0) {
+		all.any.sa_family = AF_INET;
+		s = make_socket(AF_INET);
+	} else if (setsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero))) {
+		err(1, "IPV6_V6ONLY");
+	}
 	if (s < 0 || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
-	    bind(s, (struct sockaddr *)&any, sizeof(any)) || listen(s, 1024))
+	    bind(s, &all.any, sizeof(all)) || listen(s, 1024))
 		err(1, "TCP port %u", tcp_port);
 	return s;
 }
@@ -406,6 +422,18 @@ static uint16_t port_number(const char *text)
 	if (*end || !n || n > UINT16_MAX)
 		errx(2, "%s is not a port", text);
 	return (uint16_t)n;
+}
+
+static void find_server(const char *address, uint16_t tcp_port)
+{
+	const struct addrinfo wanted = { .ai_flags = AI_NUMERICHOST, .ai_socktype = SOCK_STREAM };
+	struct addrinfo *found;
+
+	if (getaddrinfo(address, NULL, &wanted, &found))
+		errx(2, "%s is not an address", address);
+	memcpy(&server, found->ai_addr, found->ai_addrlen);
+	server.in.sin_port = htons(tcp_port);
+	freeaddrinfo(found);
 }
 
 int main(int argc, char **argv)
@@ -422,10 +450,7 @@ int main(int argc, char **argv)
 	if (argc < 4)
 		errx(2, USAGE);
 	tcp_port = port_number(argv[1]);
-	server.sin_family = AF_INET;
-	server.sin_port = htons(port_number(argv[3]));
-	if (inet_pton(AF_INET, argv[2], &server.sin_addr) != 1)
-		errx(2, "%s is not an address", argv[2]);
+	find_server(argv[2], port_number(argv[3]));
 
 	setrlimit(RLIMIT_NOFILE, &files);	/* as many as may be, and not more */
 

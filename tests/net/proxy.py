@@ -10,15 +10,15 @@ import time
 
 import t
 
-UPSTREAM = "10.78.0.1"
+UPSTREAM, UPSTREAM6 = "10.78.0.1", "fd78::1"
 SIZE = 8 * t.MEGABYTE
 
 
 class Upstream:
     """A listening socket of this machine that the proxy connects to."""
 
-    def __init__(self):
-        self.listener = socket.create_server((UPSTREAM, 0))
+    def __init__(self, address):
+        self.listener = socket.create_server((address, 0), family=socket.AF_INET6 if ":" in address else socket.AF_INET)
         self.listener.settimeout(20)
         self.port = self.listener.getsockname()[1]
 
@@ -28,16 +28,16 @@ class Upstream:
 
 
 @contextlib.contextmanager
-def proxy(attach=("stack:eth0", "stack:eth1")):
+def proxy(attach=("stack:eth0", "stack:eth1"), server=UPSTREAM):
     """The proxy, its upstream, and a function that makes a connection through it: both ends."""
-    upstream = Upstream()
-    process = t.guest().start("apps/proxy/proxy", 7, UPSTREAM, upstream.port, *attach)
+    upstream = Upstream(server)
+    process = t.guest().start("apps/proxy/proxy", 7, server, upstream.port, *attach)
     try:
         t.wait_for(lambda: "stack:proxy" in t.guest().run("apps/pastectl/pastectl", "list") and
                    t.guest().status("sh", "-c", "ss -Hltn sport = :7 | grep -q .")[0] == 0, "the proxy listens")
 
-        def pair():
-            client = t.connect()
+        def pair(address=t.GUEST):
+            client = t.connect(address)
             return client, upstream.accept()
         yield pair
         t.eq(process.status, None, "status of the proxy")
@@ -131,6 +131,21 @@ def test_both_ways():
         c = counters()
         t.ge(c["rx_in_place"], 2 * SIZE + 6 * SIZE * 95 // 100, "bytes received in place")
         t.eq((c["bad_fd"], c["bad_owner"], c["bad_index"]), (0, 0, 0), "slots refused")
+
+
+# [short nics=2]
+def test_ipv6():
+    """Clients of either kind of address reach a server of either kind, and nothing is copied on reception."""
+    for server in UPSTREAM, UPSTREAM6:
+        with proxy(server=server) as pair:
+            for address in t.GUEST, t.GUEST6:
+                before = counters()
+                ends = settled(pair(address))
+                t.eq(ends[1].getpeername()[0], "fd78::2" if server == UPSTREAM6 else "10.78.0.2", "who connects to the server")
+                both_ways([ends])
+                after = counters()
+                t.eq(after["rx_copied"] - before["rx_copied"], 0, "bytes copied on reception")
+                t.eq(after["rx_in_place"] - before["rx_in_place"], 2 * SIZE + 2, "bytes received in place")
 
 
 # [nics=2 timeout=240]

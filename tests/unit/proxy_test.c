@@ -52,11 +52,10 @@ static int setup(void **state)
 	tx->tail = SLOTS - 1;
 	spares = 2 + 2 * SLOTS;
 	port = &desc;
-	server = (struct sockaddr_in){ .sin_family = AF_INET };
-	server.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	find_server("127.0.0.1", 0);
 	run = nclosing = 0;
-	return bind(listener, (struct sockaddr *)&server, len) || listen(listener, 64) ||
-	       getsockname(listener, (struct sockaddr *)&server, &len) ? -1 : 0;
+	return bind(listener, &server.any, len) || listen(listener, 64) ||
+	       getsockname(listener, &server.any, &len) ? -1 : 0;
 }
 
 static int teardown(void **state)
@@ -309,11 +308,38 @@ static void full_ring(void **state)
 	assert_int_equal(sent_to(side[quick].peer, before), 1);
 }
 
+/* Both kinds of addresses lead to our socket, and to the server: here they are one. */
+static void families(void **state)
+{
+	const char *const address[] = { "127.0.0.1", "::1" };
+	int s = listen_on(0);
+	struct pollfd p = { .fd = s, .events = POLLIN };
+	union address own;
+	socklen_t len = sizeof(own);
+
+	(void)state;
+	assert_int_equal(getsockname(s, &own.any, &len), 0);
+	for (int i = 0; i < (own.any.sa_family == AF_INET6 ? 2 : 1); i++) {
+		int client = dup(listener), accepted;
+
+		find_server(address[i], ntohs(own.in.sin_port));
+		assert_int_equal(server.any.sa_family, i ? AF_INET6 : AF_INET);
+		on_client(client);
+		assert_true(side[client].peer > 0);
+		assert_int_equal(poll(&p, 1, 10000), 1);
+		accepted = accept(s, NULL, NULL);
+		assert_true(accepted >= 0);
+		close(accepted);
+	}
+	close(s);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(numbers), T(no_spares), T(no_spares_at_all), T(bursts), T(congestion_first), T(full_ring),
+		T(families),
 	};
 
 	return cmocka_run_group_tests_name("proxy", tests, NULL, NULL);
