@@ -7,6 +7,7 @@
  * the thread keeps those that are not in use.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,6 +18,7 @@
 
 #define INLINE_MAX	256	/* bytes of a value that are copied behind the head of the answer,
 				 * as the kernel does with small slots */
+#define SAID_MAX	10	/* lines about damaged values; the rest is only counted */
 #define LIST_MAX	(64u << 20)	/* bytes of listings held for all connections of a thread */
 
 enum kv_op {
@@ -142,6 +144,20 @@ static int begin_list(struct http_conn *c, const char *prefix, size_t len)
 	return status;
 }
 
+/* For who can store it again. */
+static void say_damaged(const struct store *st, const struct app_kv *kv)
+{
+	char key[3 * STORE_KEY_MAX];
+	struct store_stats stats;
+
+	store_stats(st, &stats);
+	if (stats.damaged > SAID_MAX)
+		return;
+	fprintf(stderr, "phttpd: /%.*s: the value is damaged, and not sent%s\n",
+		(int)(percent_encode(kv->key, kv->key_len, key) - key), key,
+		stats.damaged == SAID_MAX ? "; no more is said of such" : "");
+}
+
 static int begin_get(struct http_conn *c, const char *key, size_t len)
 {
 	struct app_kv *kv = begin(c, KV_GET);
@@ -153,9 +169,11 @@ static int begin_get(struct http_conn *c, const char *key, size_t len)
 	if (status)
 		return status;
 	err = store_get(c->http->store, kv->key, kv->key_len, &kv->value);
-	if (err)
-		return err == -ENOENT ? 404 : 503;
-	return 0;
+	if (err == -EBADMSG) {
+		say_damaged(c->http->store, kv);
+		return 500;
+	}
+	return !err ? 0 : err == -ENOENT ? 404 : 503;
 }
 
 /* PUT and DELETE: done when the request is complete. */

@@ -10,7 +10,8 @@
  *
  * A key is what follows the first '/' of the target up to a '?', percent-decoded: 1 to 1024 bytes
  * of any value. The listing has the keys encoded again, so that a line is the target but for the
- * '/'. A write for which there is no space is answered with 507 and has no effect.
+ * '/'. A write for which there is no space is answered with 507 and has no effect; GET and HEAD of a
+ * value whose bytes are not those that were stored, with 500.
  */
 #ifndef PHTTPD_APP_KV_H
 #define PHTTPD_APP_KV_H

@@ -50,6 +50,7 @@ static const struct {
 	{ 414, "URI Too Long" },
 	{ 417, "Expectation Failed" },
 	{ 431, "Request Header Fields Too Large" },
+	{ 500, "Stored Value Is Damaged" },	/* there is no other reason for one */
 	{ 501, "Not Implemented" },
 	{ 503, "Service Unavailable" },
 	{ 505, "HTTP Version Not Supported" },

@@ -48,10 +48,11 @@ struct http_stats {
 	uint64_t timeouts;	/* connections closed because nothing happened in them */
 	uint64_t resets;	/* connections that ended with an error of the transport */
 	uint64_t starved;	/* connections closed to get buffers back, see backend_*.c */
-	uint64_t stored;	/* these four are the store's: see struct store_stats */
+	uint64_t stored;	/* these five are the store's: see struct store_stats */
 	uint64_t copied;
 	uint64_t commits;
 	uint64_t full;
+	uint64_t damaged;
 };
 
 /* Does the connection go on after an answer, and must the client be told? */

@@ -378,10 +378,10 @@ static void last_line(const struct http_stats *s)
 	       " bytes_in %" PRIu64 " bytes_out %" PRIu64 " batches %" PRIu64
 	       " refused %" PRIu64 " timeouts %" PRIu64 " resets %" PRIu64
 	       " starved %" PRIu64 " stored %" PRIu64 " copied %" PRIu64
-	       " commits %" PRIu64 " full %" PRIu64 "\n",
+	       " commits %" PRIu64 " full %" PRIu64 " damaged %" PRIu64 "\n",
 	       s->connections, s->requests, s->errors, s->bytes_in, s->bytes_out, s->batches,
 	       s->refused, s->timeouts, s->resets, s->starved, s->stored, s->copied,
-	       s->commits, s->full);
+	       s->commits, s->full, s->damaged);
 }
 
 static void add_store(struct http_stats *to, const struct store *store)
@@ -393,6 +393,7 @@ static void add_store(struct http_stats *to, const struct store *store)
 	to->copied = s.copied;
 	to->commits = s.commits;
 	to->full = s.full;
+	to->damaged = s.damaged;
 }
 
 /*

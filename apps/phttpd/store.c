@@ -27,7 +27,8 @@
  * A delete must not become durable before the deletion of an older version of the key has: that
  * one would come back. If such a deletion is on its way, there is an additional commit.
  *
- * What may be torn after a crash, and how it is told from damage: store_recover.c.
+ * What may be torn after a crash, and how it is told from damage: store_recover.c. It does not read
+ * values that were committed; each of these is read once, for its CRC, before it is first given out.
  *
  * The log (paste_wal.h) shares the buffers. It counts for itself how often it names one; in_log
  * is the one count that it has with us for each. Payload has CRCs there, so that an append has one
@@ -511,6 +512,8 @@ static int insert(struct store *st, struct store_write *w, struct found *f)
 	err = paste_btree_insert(st->tree, number, ref);
 	if (err)
 		record_free(&st->space, record_line(ref));
+	else
+		store_trust(st, record_line(ref));
 	return err;
 }
 
@@ -615,6 +618,16 @@ int store_delete(struct store *st, const void *key, size_t len)
 
 /* -------------------------------------------------------------------- reading */
 
+static bool is_sound(struct store *st, uint32_t line)
+{
+	if (st->sound[line / SPACE_LINES] & 1ull << line % SPACE_LINES)
+		return true;
+	if (!record_check_value(&st->space, line))
+		return false;
+	store_trust(st, line);
+	return true;
+}
+
 int store_get(struct store *st, const void *key, size_t len, struct store_value **out)
 {
 	struct store_value *v;
@@ -623,6 +636,10 @@ int store_get(struct store *st, const void *key, size_t len, struct store_value 
 
 	if (!find(st, key, len, &f))
 		return -ENOENT;
+	if (!is_sound(st, record_line(f.last.ref))) {
+		st->stats.damaged++;
+		return -EBADMSG;
+	}
 	v = st->unused;
 	if (v)
 		st->unused = v->next;
@@ -795,7 +812,8 @@ int store_open(struct paste_region *region, const struct store_config *cfg, stru
 	if (err)
 		goto fail;
 	st->in_log = calloc(st->space.num, sizeof(*st->in_log));
-	err = st->in_log ? 0 : -ENOMEM;
+	st->sound = calloc(st->space.num, sizeof(*st->sound));
+	err = st->in_log && st->sound ? 0 : -ENOMEM;
 	if (err)
 		goto fail;
 	*part = "its log";
@@ -849,6 +867,7 @@ void store_close(struct store *st)
 	free(st->superseded.e);
 	free(st->removed.e);
 	free(st->in_log);
+	free(st->sound);
 	space_destroy(&st->space);
 	free(st);
 }

@@ -112,8 +112,10 @@ int store_delete(struct store *st, const void *key, size_t len);
 void store_commit(struct store *st);
 
 /*
- * The value of @key, in *@out; it stays what it is until store_done(), whatever is written.
- * Errors: -ENOENT, -ENOMEM.
+ * The value of @key, in *@out; it stays what it is until store_done(), whatever is written. One that
+ * was there when the store was opened is read in full the first time, for its CRC.
+ * Errors: -ENOENT, -ENOMEM; -EBADMSG its bytes are not those that were stored. It can still be replaced
+ * and deleted.
  */
 int store_get(struct store *st, const void *key, size_t len, struct store_value **out);
 void store_done(struct store_value *v);
@@ -147,6 +149,7 @@ struct store_stats {
 	uint64_t copied;	/* bytes that were copied in order to store them */
 	uint64_t commits;	/* that had something to do */
 	uint64_t full;		/* writes refused for want of space */
+	uint64_t damaged;	/* reads refused since the value has another CRC */
 };
 
 void store_stats(const struct store *st, struct store_stats *stats);

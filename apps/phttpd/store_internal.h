@@ -40,12 +40,22 @@ struct store {
 	struct entries removed;		/* deleted, to be freed after the commit */
 	size_t late;			/* of these: deleted after the commit of their successors */
 	bool *in_log;			/* by buffer */
+	uint64_t *sound;		/* by buffer, a bit for each line: see store_trust() */
 	struct store_value *reading[READ_BUCKETS];	/* by line */
 	struct store_write *writes;	/* all there are */
 	struct store_write *idle;	/* of these, to be used again */
 	struct store_value *unused;
 	struct store_stats stats;
 };
+
+/*
+ * The value of the record that begins on that line is known to be what was stored: it was written, or
+ * its CRC looked at, in this life. Never taken back: what comes to begin there is written in this life.
+ */
+static inline void store_trust(struct store *st, uint32_t line)
+{
+	st->sound[line / SPACE_LINES] |= 1ull << line % SPACE_LINES;
+}
 
 /* Raise the bound, durably, before it is exceeded. */
 int store_raise_bound(struct store *st);

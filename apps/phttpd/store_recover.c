@@ -95,6 +95,8 @@ static int judge(struct recovery *v)
 		} else if (!c->whole || !record_check_value(&st->space, line)) {
 			c->whole = false;
 			continue;
+		} else {
+			store_trust(st, line);
 		}
 		if (c->r.seq > st->seq || c->e.number % 256 >= PROBES ||
 		    HASH(st->cfg.hash(st->secret, c->r.key, c->r.key_len)) != HASH(c->e.number))

@@ -216,6 +216,52 @@ def test_full():
             server.stop()
 
 
+def damage(text, number):
+    """Change a byte of the number-th place in the region that has this text."""
+    t.guest().sh("""
+        at=$(LC_ALL=C grep -zobUaF '%s' %s | tr '\\0' '\\n' | sed -n %dp | cut -d : -f 1)
+        printf x | dd of=%s bs=1 seek=$((at + 5)) conv=notrunc status=none
+        """ % (text, REGION, number, REGION), timeout=60)
+
+
+# [timeout=240]
+def test_damaged():
+    """A value whose bytes have changed while no server had it is not sent by any back end; others are, and it is replaced and deleted as any."""
+    values = {b"large": b"mark of a large " * 65536, b"small": b"mark of a small one", b"good": b"as it was" * 1000}
+    said = b"Stored Value Is Damaged\n"
+    with region():
+        c = kv.Client(0, 1, [0])
+        server = kv.Phttpd("epoll", REGION)
+        try:
+            c.connect()
+            for key, value in values.items():
+                t.eq(c.ask("PUT", key, value)[0], 201, "status")
+        finally:
+            server.stop()
+        damage("mark of a large ", 40000)
+        damage("mark of a small one", 1)
+        for backend in "epoll", "uring", "paste":
+            server = kv.Phttpd(backend, REGION)
+            try:
+                c.connect()
+                for _ in range(7):
+                    t.eq(c.ask("GET", b"large"), (500, said), "answer")
+                    t.eq(c.ask("GET", b"small"), (500, said), "answer")
+                    t.same(c.ask("GET", b"good")[1], values[b"good"], "value beside them")
+                if backend == "paste":
+                    t.eq(c.ask("PUT", b"large", values[b"large"])[0], 204, "status")
+                    t.same(c.ask("GET", b"large")[1], values[b"large"], "value in its place")
+                    t.eq(c.ask("DELETE", b"small")[0], 204, "status")
+                    t.eq(c.ask("GET", b"small")[0], 404, "status")
+                c.http.sock.close()
+                t.eq(server.stop()["damaged"], 14, "answers counted")
+            finally:
+                server.kill()
+            lines = [line for line in server.process.err.decode().split("\n") if "is damaged" in line]
+            t.eq(len(lines), 10, "lines about them")
+            t.true("/large: " in lines[0] and "/small: " in lines[1], "keys in %r" % lines[:2])
+
+
 # [pmem=512M, timeout=300]
 def test_device_dax():
     """On device-DAX, in place, through SIGKILL and module reload."""
