@@ -18,10 +18,11 @@
  *
  *	link
  *	 0  u32 number	of the next leaf, 0: none
- *	 4  u32 check	CRC-32C of the number and, as u64, that leaf's low (0: none)
+ *	 4  u32 check	CRC-32C of the number and, as u64, that leaf's low, which
+ *			is 0 if there is none: 12 bytes in all
  *
- * N is length / 256 - 1, at most 2^32 - 1.  The tree is the chain of leaves from
- * leaf 1, whose low is 0; lows ascend strictly along it, so no chain has a loop.
+ * N is length / 256 - 1, at most 2^32 - 1.  Keys are any, refs any but 0.  The tree
+ * is the chain of leaves from leaf 1, whose low is 0; lows ascend strictly along it, so no chain has a loop.
  * Leaves outside the chain are free, whatever they hold.  Leaf 1 never is.
  *
  * The rule everything rests on: a leaf's entries are those with ref != 0 and a

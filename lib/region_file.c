@@ -20,10 +20,12 @@
  *	120  u32    flags	0
  *	124  u32    crc		CRC-32C of bytes 0 to 123
  *
- * The areas are page aligned (4096), follow each other in this order without
- * overlapping and lie between 8192 and size.  Packet memory is if_num objects of
- * if_size, from the next page on ring_num objects of ring_size, from the next
- * page on (buf_ofs) buf_num buffers, and has at least that length.
+ * The areas are made of whole pages (4096), at least one, follow each other in this
+ * order without overlapping and lie between 8192 and size, which is that of the file.
+ * No number and no size is 0, and there are more than 2 buffers: 0 and 1 are never
+ * handed out.  Packet memory is if_num objects of if_size, from the next page on
+ * ring_num objects of ring_size, from the next page on (buf_ofs) buf_num buffers,
+ * and has at least that length.
  *
  * Creation, each step durable before the next:
  *

@@ -25,13 +25,27 @@
  *	52  zero		60  u32 crc
  *
  * durable is a number up to which records were committed when this one was
- * written.  A message is a run of records, first to last.  Record seq is valid if
- * its crc and seq are right, its flags and piece make sense, and
+ * written.  Record seq is there if its crc and seq are right and
  *
  *	seq <  start	its epoch is less than the root's
  *	seq >= start	its epoch is the root's
  *
  * so that no record an earlier recovery has not accepted can come back.
+ *
+ * A message is a run of records, the first with flag 1 and no other, the last with
+ * flag 2 and no other, and all with its tag; one with both is all of it.  The
+ * message's number is that of its last record, whose tag counts.  A record that is
+ * there is valid in such a run if
+ *
+ *	no flag above 8 is set; and
+ *	with flag 8	1 and 2 are set: a message without bytes.  Fields of the
+ *			piece, and flag 4, say nothing
+ *	without it	buf is below the number of buffers, and offset + len are
+ *			not beyond the size of one; len may be 0
+ *	with flag 4	payload CRC is CRC-32C of the piece's bytes.  Without it
+ *			that field says nothing, and nobody reads the bytes
+ *
+ * How many buffers there are, and of which size, is not in the log: who opens it says.
  *
  *	 head		start			tail
  *	--[--- accepted ---|--- this epoch ------)-----------------> seq
@@ -50,7 +64,7 @@
  *	   is from an update that was interrupted, and nothing has followed from it:
  *	   either will do.
  *	2. tail is the end of the last whole message that can be reached from head
- *	   by valid records with right payload.
+ *	   by valid records.
  *	3. If tail < start, or any record of this epoch, wherever it is, says by
  *	   its durable field that tail was committed, the log is damaged.
  *	4. If only the process died, the header's magic, the root and the records
@@ -313,7 +327,7 @@ static struct paste_wal_piece piece_of(const struct record *r)
 	return (struct paste_wal_piece){ r->buf, r->offset, r->len };
 }
 
-/* Record @r may follow: @first says whether a message has to begin with it. */
+/* Record @r, which is there, is valid: @first says whether a message has to begin with it. */
 static bool is_next(const struct paste_wal *wal, const struct record *r, bool first)
 {
 	struct paste_wal_piece p = piece_of(r);

@@ -30,6 +30,18 @@
  *	 4  u16 offset		of its first byte in the buffer
  *	 6  u16 length		1 to 4096
  *
+ * A record is valid if
+ *
+ *	its crc is right, over all of it up to its last piece here, and it ends in its buffer
+ *	the key has 1 to 1024 bytes, and bytes 34 and 35 are 0
+ *	all pieces lie in buffers of the region, each in one, and together have the length of
+ *	the value; one of no bytes has no piece
+ *	there are as many further buffers as it takes, each with the record's seq and a right
+ *	crc, over what is used of it, and the last one names no other
+ *
+ * A buffer with records, or further pieces, has nothing else, and no line is used twice. Pieces of
+ * many values may lie in one buffer.
+ *
  * Lines are numbered through: line 64 * i is the first of buffer i. A reference to a record,
  * which is what the tree holds, is its line in the upper 32 bits and those of its seq below.
  */
@@ -88,7 +100,7 @@ void record_read(const struct space *s, uint32_t line, struct record *r);
 
 /*
  * Is there a whole record with that reference? Then *@r is what it says. All it names is checked
- * to exist; the value's bytes are not looked at.
+ * to exist; the value's bytes are not looked at: record_check_value().
  * @budget: bytes that values may have in all, as no two share one; the value's are taken off.
  *          It bounds what records that were not written by us can make recovery read.
  */
