@@ -265,6 +265,84 @@ static void truncation(void **state)
 	assert_string_equal(freed, "");
 }
 
+/*
+ * A receiver, whose state is the sum of what it was sent, with the number of the last message that is in
+ * it.  It keeps the buffers that the log names.
+ */
+static struct {
+	uint64_t sum, upto;	/* durable elsewhere */
+	uint64_t live;		/* with what has been logged since */
+	bool kept[BUFS];
+} receiver;
+
+static void give_back(uint32_t b, void *ctx)
+{
+	assert_ptr_equal(ctx, &receiver);
+	assert_true(receiver.kept[b]);
+	receiver.kept[b] = false;
+}
+
+/* The steps of paste_wal(3). */
+static void checkpoint(void)
+{
+	receiver.upto = paste_wal_commit(wal);
+	receiver.sum = receiver.live;
+	assert_int_equal(paste_wal_truncate(wal, receiver.upto, give_back, &receiver), 0);
+}
+
+static int add_up(const struct paste_wal_message *m, void *ctx)
+{
+	(void)ctx;
+	if (m->seq > receiver.upto)
+		receiver.sum += m->tag;
+	receiver.kept[m->pieces[0].buf] = true;
+	return 0;
+}
+
+/*
+ * A full log holds the sender back, since its slot is not released, and a checkpoint lets it go on: each
+ * buffer comes back, and state and log together always have all that was logged.
+ */
+static void back_pressure(void **state)
+{
+	uint64_t n, held_back = 0;
+	uint32_t arrived = 0;		/* the buffer in the slot */
+
+	(void)state;
+	memset(&receiver, 0, sizeof(receiver));
+	for (n = 0; n < 100; n++) {
+		int64_t seq = append1(arrived, 0, 16, n);
+
+		if (seq == -ENOSPC) {		/* the slot stays where it is */
+			assert_int_equal(++held_back * SLOTS, n);
+			checkpoint();
+			for (uint32_t b = 0; b < BUFS; b++)
+				assert_false(receiver.kept[b]);
+			seq = append1(arrived, 0, 16, n);
+		}
+		assert_int_equal(seq, n + 1);
+		receiver.live += n;
+		receiver.kept[arrived] = true;
+		while (receiver.kept[arrived])
+			arrived = (arrived + 1) % BUFS;
+	}
+	assert_int_equal(held_back, 12);
+	/* A crash after the checkpoint, with what was committed since. */
+	paste_wal_commit(wal);
+	paste_wal_close(wal);
+	assert_int_equal(paste_wal_open(log_area, LEN, &bufs, 0, add_up, NULL, &wal), 0);
+	assert_int_equal(receiver.sum, 99 * 100 / 2);
+	/* And one between state and truncation: what the log still has is passed over. */
+	receiver.upto = 100;
+	paste_wal_close(wal);
+	assert_int_equal(paste_wal_open(log_area, LEN, &bufs, 0, add_up, NULL, &wal), 0);
+	assert_int_equal(receiver.sum, 99 * 100 / 2);
+	receiver.live = receiver.sum;
+	checkpoint();
+	for (uint32_t b = 0; b < BUFS; b++)
+		assert_false(receiver.kept[b]);
+}
+
 /* Many times around. */
 static void wrap(void **state)
 {
@@ -512,7 +590,8 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(append_and_replay), T(without_payload_crc), T(few_fences),
-		T(pieces_out_of_bounds), T(full), T(truncation), T(wrap), T(counters), T(bad_arguments),
+		T(pieces_out_of_bounds), T(full), T(truncation), T(back_pressure),
+		T(wrap), T(counters), T(bad_arguments),
 		T(bad_header), T(damaged_root), T(impossible_root), T(damaged_records),
 		T(impossible_records), T(broken_messages), T(replay_gives_up), T(no_memory),
 		T(both_checksums),
