@@ -58,6 +58,7 @@ static struct recorder *active;
 static struct recorder_site site[MAX_SITES];
 static size_t nr_sites;
 static struct recorder_site suppressed;
+static unsigned int muted;		/* calls that are suppressed, one in another */
 static unsigned long images;
 
 __attribute__((format(printf, 1, 2), noreturn))
@@ -149,6 +150,7 @@ void recorder_mark(struct recorder *r, unsigned int every,
 void recorder_resume(struct recorder *r)
 {
 	active = r;
+	muted = 0;
 }
 
 static void call_hook(struct recorder *r)
@@ -262,7 +264,7 @@ static void see(const void *address, unsigned int what)
 
 static bool silent(const void *address, unsigned int what)
 {
-	return suppressed.address == address && suppressed.what & what;
+	return muted || (suppressed.address == address && suppressed.what & what);
 }
 
 static void flush(const void *p, size_t len)
@@ -537,4 +539,16 @@ void recorder_suppress(const void *address, unsigned int what)
 {
 	suppressed.address = address;
 	suppressed.what = what;
+}
+
+void recorder_call(const void *address)
+{
+	if (active)
+		see(address, RECORDER_CALL);
+	muted += suppressed.address == address && suppressed.what & RECORDER_CALL;
+}
+
+void recorder_return(const void *address)
+{
+	muted -= suppressed.address == address && suppressed.what & RECORDER_CALL;
 }

@@ -67,8 +67,12 @@ unsigned long recorder_image_count(void);
 /* What a site does, and what of it is suppressed. */
 #define RECORDER_FLUSH	1
 #define RECORDER_FENCE	2
+#define RECORDER_CALL	4	/* everything, until the call returns */
 
-/* A call of paste_pm_flush, _fence, _persist (both) or _copy_nt (a flush). */
+/*
+ * A call of paste_pm_flush, _fence, _persist (both) or _copy_nt (a flush), or what a test says is a
+ * site.
+ */
 struct recorder_site {
 	const void *address;	/* the return address; see addr2line(1) */
 	unsigned int what;	/* RECORDER_* */
@@ -85,5 +89,12 @@ size_t recorder_sites(struct recorder_site *sites, size_t n);
  * site at a time; NULL and 0: none.
  */
 void recorder_suppress(const void *address, unsigned int what);
+
+/*
+ * A call begins, and ends, whose site is @address: when it is suppressed, all flushes and fences of it
+ * are.  Calls may be nested.
+ */
+void recorder_call(const void *address);
+void recorder_return(const void *address);
 
 #endif /* _TESTS_CRASH_RECORDER_H_ */

@@ -263,6 +263,40 @@ static void suppression(void **state)
 	recorder_stop(r);
 }
 
+/* How many images there are after a line was persisted in two calls, one in the other. */
+static unsigned int images_of_calls(const char *outer, const char *inner)
+{
+	struct recorder *r = begin();
+
+	recorder_call(outer);
+	recorder_call(inner);
+	persist_line(0);
+	recorder_return(inner);
+	recorder_return(outer);
+	look(r, 100);
+	recorder_stop(r);
+	return nr_seen;
+}
+
+static void suppressed_calls(void **state)
+{
+	static const char place[3];
+	struct recorder_site site[64];
+	size_t n = recorder_sites(site, 64);
+
+	(void)state;
+	assert_int_equal(images_of_calls(&place[0], &place[1]), 1);
+	assert_in_range(recorder_sites(site, 64), n + 2, n + 3);
+	assert_ptr_equal(site[n].address, &place[0]);
+	assert_int_equal(site[n].what, RECORDER_CALL);
+	recorder_suppress(&place[0], RECORDER_CALL);
+	assert_int_equal(images_of_calls(&place[0], &place[1]), 2);
+	assert_int_equal(images_of_calls(&place[1], &place[0]), 2);
+	assert_int_equal(images_of_calls(&place[0], &place[0]), 2);
+	assert_int_equal(images_of_calls(&place[1], &place[2]), 1);
+	recorder_suppress(NULL, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -274,6 +308,7 @@ int main(void)
 		cmocka_unit_test(marks),
 		cmocka_unit_test(recorders_in_recorders),
 		cmocka_unit_test(suppression),
+		cmocka_unit_test(suppressed_calls),
 	};
 
 	return cmocka_run_group_tests_name("recorder_crash", tests, NULL, NULL);
