@@ -26,22 +26,34 @@ def reload():
     t.guest().run("insmod", "kernel/paste.ko")
 
 
+class Logger(kv.Client):
+    """Only logs: a client of a store without values."""
+
+    def change(self):
+        self.log()
+
+    def verify(self):
+        """verify_log() does."""
+
+
 def killed(*backends, rounds=5, where=REGION, sizes=(0, 10, 100, 1000, 5000, 100000), between=lambda: None,
-           attach=True):
-    clients = [kv.Client(i, 1, sizes) for i in range(8)]
+           attach=True, values=True):
+    clients = [(kv.Client if values else Logger)(i, 1, sizes) for i in range(8)]
+    options = [] if values else ["--store", "wal"]
     for turn in range(rounds):
-        server = kv.Phttpd(backends[turn % len(backends)], where, attach=attach)
+        server = kv.Phttpd(backends[turn % len(backends)], where, *options, attach=attach)
         try:
             for c in clients:
                 c.verify()
-            kv.listing(clients)
-            kv.killed(clients, server.kill, 400 + 200 * turn)
+            if values:
+                kv.listing(clients)
+            kv.killed(clients, server.kill, 400 + 200 * (turn % 5))
         finally:
             server.kill()
         between()
         kv.verify_log(clients, where)
     t.ge(sum(len(c.messages) for c in clients), 100, "messages logged")
-    server = kv.Phttpd(backends[0], where, attach=attach)
+    server = kv.Phttpd(backends[0], where, *options, attach=attach)
     try:
         for c in clients:
             c.verify()
@@ -115,6 +127,27 @@ def test_killed_in_turn():
     """Each life with another back end: they have one store."""
     with region():
         killed("paste", "epoll", "uring")
+
+
+# [timeout=240]
+def test_killed_log():
+    """The same with a store that has no values, only its log."""
+    with region():
+        killed("paste", "epoll", "uring", values=False)
+
+
+# [soak, timeout=3600]
+def test_killed_often():
+    """Fifty lives, each with another back end, and the module loaded anew after each."""
+    with region("384M"):
+        killed("paste", "epoll", "uring", rounds=50, between=reload)
+
+
+# [soak, timeout=3600]
+def test_killed_log_often():
+    """The same with a store that has only its log."""
+    with region("384M"):
+        killed("paste", "epoll", "uring", rounds=50, between=reload, values=False)
 
 
 def ordered(backend, *kinds):
@@ -216,12 +249,17 @@ def test_full():
             server.stop()
 
 
-def damage(text, number):
-    """Change a byte of the number-th place in the region that has this text."""
-    t.guest().sh("""
-        at=$(LC_ALL=C grep -zobUaF '%s' %s | tr '\\0' '\\n' | sed -n %dp | cut -d : -f 1)
-        printf x | dd of=%s bs=1 seek=$((at + 5)) conv=notrunc status=none
-        """ % (text, REGION, number, REGION), timeout=60)
+DAMAGE = """
+import mmap, sys
+with open(sys.argv[1], "r+b") as f, mmap.mmap(f.fileno(), 0) as m:
+    at = m.find(sys.argv[2].encode()) + int(sys.argv[3])
+    m[at] ^= 4
+"""
+
+
+def damage(text, offset):
+    """Change a bit of the byte that lies so far behind the first place in the region that has this text."""
+    t.guest().run("python3", "-c", DAMAGE, REGION, text, offset)
 
 
 # [timeout=240]
@@ -238,8 +276,8 @@ def test_damaged():
                 t.eq(c.ask("PUT", key, value)[0], 201, "status")
         finally:
             server.stop()
-        damage("mark of a large ", 40000)
-        damage("mark of a small one", 1)
+        damage("mark of a large mark", 700001)
+        damage("mark of a small one", 18)
         for backend in "epoll", "uring", "paste":
             server = kv.Phttpd(backend, REGION)
             try:
@@ -262,20 +300,30 @@ def test_damaged():
             t.true("/large: " in lines[0] and "/small: " in lines[1], "keys in %r" % lines[:2])
 
 
-# [pmem=512M, timeout=300]
-def test_device_dax():
-    """On device-DAX, in place, through SIGKILL and module reload."""
-    guest = t.guest()
-    guest.sh("""
+def device_dax():
+    t.guest().sh("""
         modprobe -a libnvdimm nfit nd_pmem device_dax dax_pmem
         ndctl destroy-namespace -f all > /dev/null 2>&1
         ndctl create-namespace -m devdax -a 4k > /dev/null
         apps/pastectl/pastectl region create /dev/dax0.0 --replace
         """, timeout=60)
+
+
+# [pmem=512M, timeout=300]
+def test_device_dax():
+    """On device-DAX, in place, through SIGKILL and module reload."""
+    device_dax()
     c = in_place(where="/dev/dax0.0")
     t.le(c["copied"], c["stored"] // 100, "bytes copied")
-    guest.sh("apps/pastectl/pastectl region create /dev/dax0.0 --replace", timeout=60)
+    t.guest().sh("apps/pastectl/pastectl region create /dev/dax0.0 --replace", timeout=60)
     killed("paste", rounds=3, where="/dev/dax0.0", between=reload)
+
+
+# [soak, pmem=512M, timeout=3600]
+def test_device_dax_often():
+    """Fifty lives on device-DAX, the module loaded anew after each."""
+    device_dax()
+    killed("paste", rounds=50, where="/dev/dax0.0", between=reload)
 
 
 # [pmem=512M, timeout=240]
