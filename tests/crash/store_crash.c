@@ -899,7 +899,8 @@ uint64_t __wrap_paste_wal_commit(struct paste_wal *wal)
 
 static uintptr_t commit;	/* of store.c */
 
-/* It is commit() that calls; the place is the call of that. */
+/* It is commit() that calls; the place is the call of that. The Makefile keeps frames as they are written. */
+#pragma GCC diagnostic ignored "-Wframe-address"
 void __wrap_paste_btree_commit(struct paste_btree *tree)
 {
 	const void *place = __builtin_return_address(1);
