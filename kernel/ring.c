@@ -344,21 +344,35 @@ static bool parked(struct pst_ring *ring)
 	return READ_ONCE(ring->pool.head) != READ_ONCE(ring->pool.tail);
 }
 
-/* Looks after some of the parked buffers; true if there still are any. */
-bool pst_ring_reap(struct pst_ring *ring)
+/* Looks after some of the parked buffers. */
+static void reap(struct pst_ring *ring)
 {
 	if (likely(!parked(ring)))
-		return false;
+		return;
 	spin_lock_bh(&ring->lock);
 	pst_pool_reap(&ring->pool, 256);
 	spin_unlock_bh(&ring->lock);
+}
+
+/*
+ * After all that are parked now, for a ring that nobody syncs: a server that was killed leaves
+ * thousands.  True if there still are any.
+ */
+bool pst_ring_reap(struct pst_ring *ring)
+{
+	u32 end = READ_ONCE(ring->pool.tail);
+
+	while ((s32)(end - READ_ONCE(ring->pool.head)) > 0) {
+		reap(ring);
+		cond_resched();
+	}
 	return parked(ring);
 }
 
 /* Everything a ring does about input, whoever asks for it. */
 static void run_input(struct pst_ring *ring, bool busy_poll)
 {
-	pst_ring_reap(ring);
+	reap(ring);
 	pst_stack_resume(ring);
 	pst_udp_pull(ring);
 	pst_nic_poll(ring, busy_poll);

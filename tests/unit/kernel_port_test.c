@@ -384,11 +384,39 @@ static void housekeeps(void **state)
 	pst_port_put(p);
 }
 
+#define REAPED	400	/* more than a sync looks at, fewer than there are */
+
+/* What a server that was killed leaves comes back at once, but for what is still in use. */
+static void reaps(void **state)
+{
+	struct pst_port *p = pst_port_open("stack:0", &config);
+	struct pst_pool *pool = &p->ring[0].pool;
+	struct pst_bufs *bufs = pool->bufs;
+	u32 level = pst_pool_level(pool), idx[REAPED], i;
+
+	for (i = 0; i < REAPED; i++) {
+		idx[i] = pst_buf_take(pool);
+		pst_buf_show(bufs, idx[i]);
+		assert_int_equal(pst_buf_claim(bufs, idx[i]), 0);
+		pst_buf_park(pool, idx[i]);
+	}
+	for (i = 10; i < REAPED; i++)
+		put_page(bufs->page[idx[i]]);
+	p->housekeeping.work.fn(&p->housekeeping.work);
+	assert_int_equal(pst_pool_level(pool), level - 10);
+	assert_true(p->housekeeping.pending);
+	for (i = 0; i < 10; i++)
+		put_page(bufs->page[idx[i]]);
+	p->housekeeping.work.fn(&p->housekeeping.work);
+	assert_int_equal(pst_pool_level(pool), level);
+	pst_port_put(p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(names), T(long_names), T(characters), T(open_and_put), T(namespaces),
-		T(counters), T(no_memory), T(quiesce), T(looks_after), T(housekeeps),
+		T(counters), T(no_memory), T(quiesce), T(looks_after), T(housekeeps), T(reaps),
 	};
 
 	return cmocka_run_group_tests_name("kernel_port", tests, NULL, NULL);
