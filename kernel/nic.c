@@ -476,7 +476,7 @@ static bool has_left(const struct net_device *dev, const struct net *net)
 
 	rtnl_lock();
 	left = dev->reg_state != NETREG_REGISTERED || !net_eq(dev_net(dev), net) ||
-	       dev->features & PST_TAG_STRIPPING;
+	       dev->wanted_features & PST_TAG_STRIPPING;
 	rtnl_unlock();
 	return left;
 }
@@ -486,8 +486,8 @@ static bool has_left(const struct net_device *dev, const struct net *net)
  * -ENXIO: no such interface; -EINVAL: no such queues; -EPERM: needs CAP_NET_ADMIN there; -EBUSY: attached
  * already, a queue is another port's, or the device has an XDP program; -ENOSPC: PST_NICS_MAX are attached;
  * -ENOBUFS: the port has too few buffers for so many queues;
- * -EOPNOTSUPP: the device can neither do XDP nor has Ethernet frames, or takes VLAN tags out of
- * them and cannot be told not to; what AF_XDP, BPF and the driver say.
+ * -EOPNOTSUPP: the device can neither do XDP nor has Ethernet frames, or has VLANs and takes their
+ * tags out of the frames whatever it is told; what AF_XDP, BPF and the driver say.
  */
 int pst_nic_attach(struct pst_port *port, const char *ifname, const struct pst_queues *want)
 {
@@ -688,11 +688,11 @@ static int on_netdev_event(struct notifier_block *nb, unsigned long event, void 
 
 	/* The first is also sent when the device moves to another namespace. */
 	if (event != NETDEV_UNREGISTER &&
-	    !(event == NETDEV_FEAT_CHANGE && dev->features & PST_TAG_STRIPPING))
+	    !(event == NETDEV_FEAT_CHANGE && dev->wanted_features & PST_TAG_STRIPPING))
 		return NOTIFY_DONE;
 	spin_lock(&all_nics_lock);
 	list_for_each_entry(nic, &all_nics, all_node)
-		if (nic->dev == dev) {
+		if (nic->dev == dev && !nic->gone) {
 			WRITE_ONCE(nic->gone, true);
 			ours = true;
 		}

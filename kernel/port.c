@@ -196,10 +196,14 @@ static void housekeeping(struct work_struct *work)
 	u32 i;
 
 	for (i = 0; i < port->nrings; i++) {
-		again |= look_after(&port->ring[i], stall);
-		parked |= pst_ring_reap(&port->ring[i]);
-		if (pst_ring_has_errands(&port->ring[i]))
-			pst_ring_wake(&port->ring[i]);
+		struct pst_ring *ring = &port->ring[i];
+		bool due = look_after(ring, stall);
+
+		/* While we run the ring ourselves that is as good as a sync. */
+		parked |= pst_ring_reap(ring, !due && time_after(jiffies, READ_ONCE(ring->synced) + stall));
+		if (pst_ring_has_errands(ring))
+			pst_ring_wake(ring);
+		again |= due;
 	}
 	if (mutex_trylock(&port->mutex)) {
 		pst_nic_sweep(port);

@@ -355,17 +355,17 @@ static void reap(struct pst_ring *ring)
 }
 
 /*
- * After all that are parked now, for a ring that nobody syncs: a server that was killed leaves
- * thousands.  True if there still are any.
+ * The same for housekeeping; @all that are parked now, if nobody syncs the ring: a server that was
+ * killed leaves thousands.  True if there still are any.
  */
-bool pst_ring_reap(struct pst_ring *ring)
+bool pst_ring_reap(struct pst_ring *ring, bool all)
 {
 	u32 end = READ_ONCE(ring->pool.tail);
 
-	while ((s32)(end - READ_ONCE(ring->pool.head)) > 0) {
+	do {
 		reap(ring);
 		cond_resched();
-	}
+	} while (all && (s32)(end - READ_ONCE(ring->pool.head)) > 0);
 	return parked(ring);
 }
 

@@ -91,7 +91,7 @@ void pst_ring_clear(struct pst_ring *ring, bool keep_buffers);
 int pst_ring_rxsync(struct pst_ring *ring, bool busy_poll);
 int pst_ring_txsync(struct pst_ring *ring, bool wait);
 bool pst_ring_takeover(struct pst_ring *ring);
-bool pst_ring_reap(struct pst_ring *ring);
+bool pst_ring_reap(struct pst_ring *ring, bool all);
 bool pst_ring_due(struct pst_ring *ring);
 
 void pst_ring_amend(struct pst_ring *ring, u32 i, u16 len, u16 flags);

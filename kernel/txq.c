@@ -210,16 +210,14 @@ static void txq_advance(struct pst_sock *ps, u32 n, size_t sent)
 	spin_unlock_bh(&ps->ring->lock);
 }
 
-/* The front of the queue up to an entry that shuts; at most a chunk. */
+/* The front of the queue, which is not empty, up to an entry that shuts; at most a chunk. */
 static u32 txq_front(struct pst_sock *ps, struct pst_txq_entry *e[])
 {
 	u32 n = 0;
 
-	while (n < PST_TX_CHUNK && n < pst_txq_len(ps)) {
+	do {
 		e[n] = txq_at(ps->txq, ps->txq->head + n);
-		if (e[n++]->shut)
-			break;
-	}
+	} while (!e[n++]->shut && n < PST_TX_CHUNK && n < pst_txq_len(ps));
 	return n;
 }
 

@@ -25,6 +25,7 @@
 #include <linux/file.h>
 #include <linux/filter.h>
 #include <linux/if_link.h>
+#include <linux/if_vlan.h>
 #include <linux/netdevice.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -198,32 +199,45 @@ static struct bpf_map *map_of_fd(int fd)
 	return NULL;
 }
 
+/* Of a master the members strip; what a VLAN interface is on has done its part. */
+static bool member_strips(struct net_device *dev)
+{
+	struct net_device *lower;
+	struct list_head *iter;
+
+	if (is_vlan_dev(dev))
+		return false;
+	netdev_for_each_lower_dev(dev, lower, iter)
+		if (lower->features & PST_TAG_STRIPPING)
+			return true;
+	return false;
+}
+
 /*
  * XDP is not shown a VLAN tag that the device takes out of the frame: what comes by a VLAN would be
  * delivered as if it came without.  So that offload is turned off, as a router does with LRO, and
- * on again when we are done.
+ * on again when we are done.  What cannot be told so will do while it has no VLANs.
  */
 static int keep_tags(struct pst_xdp *xdp)
 {
 	struct net_device *dev = xdp->dev;
-	netdev_features_t stripped;
+	bool strips, vlans;
 
 	rtnl_lock();
 	pst_netdev_lock(dev);
-	stripped = dev->features & PST_TAG_STRIPPING;
-	if (stripped) {
-		dev->wanted_features &= ~stripped;
+	xdp->stripped = dev->wanted_features & PST_TAG_STRIPPING;
+	if (xdp->stripped) {
+		dev->wanted_features &= ~PST_TAG_STRIPPING;
 		netdev_update_features(dev);
-		xdp->stripped = stripped & ~dev->features;
-		dev->wanted_features |= dev->features & dev->hw_features & stripped;
-		stripped &= dev->features;
 	}
 	pst_netdev_unlock(dev);
+	strips = dev->features & PST_TAG_STRIPPING || member_strips(dev);
+	vlans = vlan_uses_dev(dev);
 	rtnl_unlock();
-	if (!stripped)
-		return 0;
-	netdev_warn(dev, "paste: takes VLAN tags out of the frames and cannot be told not to\n");
-	return -EOPNOTSUPP;
+	if (strips)
+		netdev_warn(dev, "paste: takes VLAN tags out of the frames and cannot be told not to%s\n",
+			    vlans ? "" : ": do not add VLANs");
+	return strips && vlans ? -EOPNOTSUPP : 0;
 }
 
 static void restore_tags(struct pst_xdp *xdp)
@@ -297,9 +311,7 @@ static struct pst_xdp *attach_program(struct net_device *dev)
 	if (!xdp)
 		return ERR_PTR(-ENOMEM);
 	xdp->dev = dev;
-	prog = keep_tags(xdp);
-	if (!prog)
-		prog = open_program(xdp);
+	prog = open_program(xdp);
 	if (prog < 0) {
 		close_program(xdp);
 		return ERR_PTR(prog);
@@ -318,7 +330,7 @@ static struct pst_xdp *attach_program(struct net_device *dev)
 	close_fd(prog);
 	if (link >= 0) {
 		xdp->link = link_of_fd(link, ours);
-		link = xdp->link ? 0 : -EBADF;
+		link = xdp->link ? keep_tags(xdp) : -EBADF;
 	}
 	bpf_prog_put(ours);
 	if (link < 0) {
@@ -372,10 +384,10 @@ void pst_xdp_put(struct pst_xdp *xdp, u64 queues)
 
 	mutex_lock(&programs_lock);
 	xdp->queues &= ~queues;
-	if (xdp->queues) {
-		for (key = 0; key < PST_STEER_KEYS; key++)
-			pst_xdp_steer(xdp, queues, key, false);
-	} else {
+	/* Also the last ones: the program goes a moment after it has been let go of. */
+	for (key = 0; key < PST_STEER_KEYS; key++)
+		pst_xdp_steer(xdp, queues, key, false);
+	if (!xdp->queues) {
 		list_del(&xdp->node);
 		close_program(xdp);
 	}

@@ -45,7 +45,7 @@ struct pst_xdp {
 	struct net_device *dev;
 	u64 queues;		/* taken by somebody; a bit for each number % 64 */
 	bool skb_mode;		/* the program runs on packets, not in the driver */
-	netdev_features_t stripped;	/* of PST_TAG_STRIPPING: turned off by us */
+	netdev_features_t stripped;	/* of PST_TAG_STRIPPING: not wanted while we are there */
 	struct file *link;	/* program attached to the device while held */
 	struct file *xsks;	/* map: queue -> socket */
 	struct bpf_map *ports;	/* map: pst_steer_key() -> queues on which it is ours */

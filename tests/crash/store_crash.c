@@ -922,13 +922,14 @@ static const struct mutation_part parts[] = {
 	MUTATION_PART(space), MUTATION_PART(record), MUTATION_PART(store), MUTATION_PART(store_recover)
 };
 #define PARTS	(sizeof(parts) / sizeof(parts[0]))
+#define STORE	2	/* of these */
 
 static unsigned int commits(void)
 {
 	unsigned int n = 0;
 	const char *at;
 
-	for (at = __start_code_store + 5; at < __stop_code_store; at++)
+	for (at = parts[STORE].begin + 5; at < parts[STORE].end; at++)
 		n += mutation_target(at) == commit;
 	return n;
 }

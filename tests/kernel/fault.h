@@ -255,9 +255,10 @@ static int accepted(void)
 
 /* ---------------------------------------------------------------- the loop */
 
+/* ENFILE: what the kernel says when it has no memory for a socket. */
 static bool is_about_memory(int err)
 {
-	return err == ENOMEM || err == ENOBUFS || err == EAGAIN;
+	return err == ENOMEM || err == ENOBUFS || err == EAGAIN || err == ENFILE;
 }
 
 /*

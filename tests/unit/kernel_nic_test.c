@@ -332,7 +332,7 @@ static void goes_away(void **state)
 	notified->notifier_call(notified, NETDEV_FEAT_CHANGE, dev);
 	pst_nic_sweep(port);
 	assert_true(pst_nic_is_attached(port, "eth0"));
-	dev->features = NETIF_F_HW_VLAN_CTAG_RX;	/* it hides VLAN tags now */
+	dev->wanted_features = NETIF_F_HW_VLAN_CTAG_RX;	/* it hides VLAN tags now */
 	notified->notifier_call(notified, NETDEV_FEAT_CHANGE, dev);
 	pst_nic_sweep(port);
 	undone();
@@ -340,7 +340,7 @@ static void goes_away(void **state)
 	attached(1);			/* somebody was faster than the notifier */
 	pst_nic_sweep(port);
 	undone();
-	dev->features = 0;
+	dev->wanted_features = 0;
 
 	dev->reg_state = NETREG_UNREGISTERING;	/* it went before the notifier could find it */
 	attached(1);

@@ -328,12 +328,13 @@ static void same_buffer_twice(void **state)
 
 static void no_fresh_buffer(void **state)
 {
-	u32 taken[400], n = 0, buf;
+	u32 taken[400] = { 0 }, n = 0, buf;
 
 	begin();
 	spin_lock_bh(&ring->lock);
 	while ((buf = pst_buf_take(&ring->pool)) != PST_BUF_NONE)
 		taken[n++] = buf;
+	assert_int_not_equal(n, 0);
 	pst_buf_untake(&ring->pool, taken[--n]);
 	spin_unlock_bh(&ring->lock);
 	put(0, FD + 1, 0, 10, 0);	/* needs none */

@@ -314,7 +314,7 @@ static void families(void **state)
 	const char *const address[] = { "127.0.0.1", "::1" };
 	int s = listen_on(0);
 	struct pollfd p = { .fd = s, .events = POLLIN };
-	union address own;
+	union address own = { 0 };
 	socklen_t len = sizeof(own);
 
 	(void)state;

@@ -29,7 +29,7 @@ struct net_device {
 	char name[IFNAMSIZ];
 	const struct net_device_ops *netdev_ops;
 	bool running, present, carrier;
-	u32 priv_flags, features;
+	u32 priv_flags, features, wanted_features;
 	u32 real_num_tx_queues, real_num_rx_queues;
 	int type, reg_state, ifindex;
 	struct netdev_queue *txq;
