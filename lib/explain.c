@@ -65,7 +65,7 @@ static const struct {
 	{ NETMAP_REQ_PST_ATTACH, ENOBUFS,
 	  "the port has too few buffers for all queues of the interface, or RLIMIT_MEMLOCK is too low: give the interface fewer queues (ethtool -L), the module more pool_bufs, or raise the limit (ulimit -l)" },
 	{ NETMAP_REQ_PST_ATTACH, EOPNOTSUPP,
-	  "the interface is not Ethernet (loopback is not: sockets on it need no attaching), or its driver cannot be used with XDP and AF_XDP or leave VLAN tags in the frames, or the port's memory is not for NICs (a file on a DAX mount, device-DAX of large pages): see the kernel log" },
+	  "the interface is not Ethernet (loopback is not: sockets on it need no attaching), or its driver cannot be used with XDP and AF_XDP, or it has VLANs and cannot leave their tags in the frames, or the port's memory is not for NICs (a file on a DAX mount, device-DAX of large pages): see the kernel log" },
 	{ NETMAP_REQ_PST_ATTACH, ENETDOWN,
 	  "the interface is down: ip link set IFNAME up" },
 	{ NETMAP_REQ_PST_ATTACH, EFAULT,
