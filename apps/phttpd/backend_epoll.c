@@ -17,7 +17,8 @@
  * - Time-outs and the Date need no clock: a timer descriptor ticks once a second.
  *
  * With --busy-poll the wait does not sleep. If the network device can be polled, the kernel does
- * it within epoll_wait(), else the loop spins around it.
+ * it within epoll_wait(), else the loop spins around it; and also when that has brought nothing, for
+ * then Linux 6.12 forgets the device until one of its sockets is ready again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -65,6 +66,7 @@ struct loop {
 	struct client **run_tail;
 	bool accepting;		/* the listening socket is watched */
 	bool device_polls;	/* epoll_wait() can poll the network device */
+	bool quiet;		/* polling has brought nothing */
 	bool starved;		/* buffers ran out in the last round */
 	bool stop;
 };
@@ -328,14 +330,10 @@ static void serve(struct loop *l, struct client *c)
  * Waiting.
  */
 
-static int wait_events(struct loop *l, struct epoll_event *ev)
+static int poll_events(struct loop *l, struct epoll_event *ev)
 {
-	if (l->run)
-		return epoll_wait(l->ep, ev, EVENTS, l->starved ? 1 : 0);
-	if (!l->w->opt->busy_poll)
-		return epoll_wait(l->ep, ev, EVENTS, -1);
 #ifdef SYS_epoll_pwait2
-	if (l->device_polls) {
+	if (l->device_polls && !l->quiet) {
 		/* The kernel polls the device only on the way to sleep, however short. */
 		static const struct timespec nap = { .tv_nsec = 1 };
 
@@ -343,6 +341,19 @@ static int wait_events(struct loop *l, struct epoll_event *ev)
 	}
 #endif
 	return epoll_wait(l->ep, ev, EVENTS, 0);
+}
+
+static int wait_events(struct loop *l, struct epoll_event *ev)
+{
+	int n;
+
+	if (l->run)
+		return epoll_wait(l->ep, ev, EVENTS, l->starved ? 1 : 0);
+	if (!l->w->opt->busy_poll)
+		return epoll_wait(l->ep, ev, EVENTS, -1);
+	n = poll_events(l, ev);
+	l->quiet = n == 0;
+	return n;
 }
 
 static void tick(struct loop *l)
