@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* What differs between the kernels we build on (6.1, 6.12, 7.3): all of it. */
+/* What differs between the kernels we build on (6.1, 6.12, 7.3); the rest is in xsk.c and main.c. */
 #ifndef PST_COMPAT_H
 #define PST_COMPAT_H
 

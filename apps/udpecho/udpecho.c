@@ -5,6 +5,7 @@
  * Read serve_epoll() for what a server with sockets does, then serve_paste() for the same with slots: there a
  * datagram is answered from the buffer the NIC put it into, with the address that lies before it.
  */
+#define _GNU_SOURCE	/* recvmmsg(), sendmmsg() */
 #include <err.h>
 #include <getopt.h>
 #include <libnetmap.h>
