@@ -5,15 +5,12 @@
  *
  * [debug checked timeout=240]
  *
- * fault.h tells how; syncs have faultsync.c.  With an argument only the requests whose names begin so.
+ * fault.h tells how; requests about NICs have faultnic.c and faultqueue.c, syncs have faultsync.c.  With an argument
+ * only the requests whose names begin so.
  */
-#include "supply.h"
 #include "fault.h"
 
-#define EXT_SIZE	(4UL << 20)
-
-static int fd;
-static void *mapping, *memory;
+static void *mapping;
 static struct port made;
 
 static int run_open(void)
@@ -25,32 +22,6 @@ static void finish_open(bool done)
 {
 	if (done)
 		close(fd);
-}
-
-static void prepare_fd(void)
-{
-	t_must((fd = open("/dev/netmap", O_RDWR | O_CLOEXEC)) >= 0);
-}
-
-static void close_fd(bool done)
-{
-	(void)done;
-	close(fd);
-}
-
-static int request_register(const char *name, void *options)
-{
-	struct nmreq_register want = {
-		.nr_mode = NR_REG_ALL_NIC, .nr_tx_slots = 16, .nr_rx_slots = 16,
-		.nr_tx_rings = 2, .nr_rx_rings = 2, .nr_extra_bufs = 8,
-	};
-
-	return port_ioctl_with(fd, NETMAP_REQ_REGISTER, name, &want, options);
-}
-
-static int run_register(void)
-{
-	return request_register("stack:made", NULL);
 }
 
 /* As netmap's older interface has it. */
@@ -69,22 +40,6 @@ static int run_ginfo(void)
 	struct nmreq r = { .nr_version = NETMAP_API, .nr_name = "stack:fault" };
 
 	return ioctl(p.fd, NIOCGINFO, &r);
-}
-
-static int run_extmem(void)
-{
-	static const uint32_t kept[] = { 100, 101, 102 };
-	struct nmreq_opt_pst_keep keep = {
-		.nro_opt.nro_reqtype = NETMAP_REQ_OPT_PST_KEEP,
-		.nro_indexes = (uintptr_t)kept, .nro_count = 3,
-	};
-	struct nmreq_opt_extmem ext = {
-		.nro_opt.nro_reqtype = NETMAP_REQ_OPT_EXTMEM,
-		.nro_opt.nro_next = (uintptr_t)&keep,
-		.nro_usrptr = (uintptr_t)memory, .nro_info.nr_memsize = EXT_SIZE,
-	};
-
-	return request_register("stack:made", &ext);
 }
 
 /* Another descriptor of a port that exists. */
@@ -133,87 +88,6 @@ static int run_list(void)
 	struct nmreq_pst_list list = { .index = 0 };
 
 	return port_ioctl(p.fd, NETMAP_REQ_PST_LIST, "", &list);
-}
-
-static int run_attach(void)
-{
-	return as_errno(paste_attach_region(p.fd, "stack:eth0", p.reg.nr_mem_id));
-}
-
-static int run_detach(void)
-{
-	return as_errno(paste_detach(p.fd, "stack:eth0"));
-}
-
-static void finish_attach(bool done)
-{
-	if (done)
-		t_must(!run_detach());
-}
-
-/* A port of its own, in memory of ours. */
-static void prepare_attach_extmem(void)
-{
-	prepare_fd();
-	t_must(!run_extmem());
-}
-
-static int run_attach_extmem(void)
-{
-	return as_errno(paste_attach(fd, "stack:eth0"));
-}
-
-/* Two queues on either side, for chosen ones; its peer is not used. */
-static void prepare_veth(void)
-{
-	static bool there;
-
-	if (there)
-		return;
-	there = true;
-	shell("q='numrxqueues 2 numtxqueues 2'; ip link add fault0 $q type veth peer name fault1 $q && "
-	      "ip link set fault0 up && ip link set fault%d up", 1);
-}
-
-static int run_attach_queue(void)
-{
-	return as_errno(paste_attach_queues(p.fd, "stack:fault0", 1, 1));
-}
-
-static void finish_attach_queue(bool done)
-{
-	if (done)
-		t_must(!paste_detach(p.fd, "stack:fault0"));
-}
-
-/* The other queue is another port's: the program is there already. */
-static void prepare_attach_beside(void)
-{
-	prepare_veth();
-	t_must(!run_attach_queue());
-	prepare_fd();
-	t_must(!run_register());
-}
-
-static int run_attach_beside(void)
-{
-	return as_errno(paste_attach_queues(fd, "stack:fault0", 0, 1));
-}
-
-static void finish_attach_beside(bool done)
-{
-	close_fd(done);
-	finish_attach_queue(true);
-}
-
-static void prepare_detach(void)
-{
-	t_must(!run_attach());
-}
-
-static void finish_detach(bool done)
-{
-	finish_attach(!done);
 }
 
 /* Connections that have something to tell already. */
@@ -334,32 +208,10 @@ static void finish_growth(bool done)
 	close_pairs(done);
 }
 
-/* Closing cannot fail: all of a port goes with its last descriptor. */
-static void prepare_close(void)
-{
-	prepare_fd();
-	t_must(!run_register());
-	tcp_pair(&sock[0], &peer[0]);
-	t_must(!port_ioctl(fd, NETMAP_REQ_PST_FD_REG, "", &(struct nmreq_pst_fd_reg) { .fd = (uint32_t)sock[0] }));
-	t_must(!as_errno(paste_attach(fd, "stack:eth0")));
-	t_must(write(peer[0], "early", 5) == 5);
-}
-
-static int run_close(void)
-{
-	return close(fd);
-}
-
-static void finish_close(bool done)
-{
-	t_true(done);
-	close(sock[0]);
-	close(peer[0]);
-}
-
 static bool loads_program(const struct request *r)
 {
-	return r->run == run_attach || r->run == run_attach_queue || r->run == run_attach_extmem;
+	(void)r;
+	return false;
 }
 
 static const struct request requests[] = {
@@ -383,28 +235,15 @@ static const struct request requests[] = {
 	{ "REGISTER in memory of the application", prepare_fd, run_extmem, close_fd },
 	{ "REGISTER", prepare_fd, run_register, close_fd },
 	{ "NIOCREGIF", prepare_fd, run_regif, close_fd },
-	{ "DETACH", prepare_detach, run_detach, finish_detach },
-	{ "ATTACH", NULL, run_attach, finish_attach },
-	{ "ATTACH of a queue", prepare_veth, run_attach_queue, finish_attach_queue },
-	{ "ATTACH of a queue beside another port's", prepare_attach_beside, run_attach_beside,
-	  finish_attach_beside },
-	{ "ATTACH of a port in memory of the application", prepare_attach_extmem, run_attach_extmem,
-	  close_fd },
-	{ "close", prepare_close, run_close, finish_close },
 };
 
 int main(int argc, char **argv)
 {
 	system("modprobe -q sctp");
-	/* vmalloc tells of its failures by a line and a stack */
-	t_announce("vmalloc error");
-	t_announce("Call Trace");
-	t_announce("\\+0x[0-9a-f]+/0x[0-9a-f]+ \\[paste\\]");
-	memory = supply("memfd", EXT_SIZE);
-	memset(memory, 0, EXT_SIZE);
+	announce_vmalloc();
+	supply_memory();
 	fault_begin();
 	fault_all(requests, sizeof(requests) / sizeof(*requests), argc, argv);
-	system("ip link del fault0 2> /dev/null");
 	port_close(&p);
 	return t_end();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What the tests that make allocations fail share: the injection, what may be left behind, sockets, the loop.
+ * What the tests that make allocations fail share: the injection, what may be left behind, ports, sockets, the loop.
  *
  * The kernel counts the allocations of this thread and fails the n-th (fail-nth in
  * Documentation/fault-injection).  Every request is repeated with n = 1, 2, 3 ... until it
@@ -14,6 +14,7 @@
 #include <sched.h>
 #include <sys/syscall.h>
 #include "port.h"
+#include "supply.h"
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP	262
@@ -73,6 +74,14 @@ static bool disarm(void)
 	t_must(pread(fail_nth, left, sizeof(left) - 1, 0) > 0);
 	t_must(pwrite(fail_nth, "0", 1, 0) == 1);
 	return atoi(left) == 0;
+}
+
+/* Of requests with tables: vmalloc tells of its failures by a line and a stack. */
+static void announce_vmalloc(void)
+{
+	t_announce("vmalloc error");
+	t_announce("Call Trace");
+	t_announce("\\+0x[0-9a-f]+/0x[0-9a-f]+ \\[paste\\]");
 }
 
 /* ---------------------------------------------------------------- what may be left behind */
@@ -180,6 +189,61 @@ static void shell(const char *format, int n)
 
 	snprintf(line, sizeof(line), format, n);
 	t_must(system(line) == 0);
+}
+
+/* ---------------------------------------------------------------- ports */
+
+#define EXT_SIZE	(4UL << 20)
+
+static int fd;			/* of another port, which the request makes or is made with */
+static void *memory;		/* for it, of EXT_SIZE bytes */
+
+static void prepare_fd(void)
+{
+	t_must((fd = open("/dev/netmap", O_RDWR | O_CLOEXEC)) >= 0);
+}
+
+static void close_fd(bool done)
+{
+	(void)done;
+	close(fd);
+}
+
+static void supply_memory(void)
+{
+	memory = supply("memfd", EXT_SIZE);
+	memset(memory, 0, EXT_SIZE);
+}
+
+static int request_register(const char *name, void *options)
+{
+	struct nmreq_register want = {
+		.nr_mode = NR_REG_ALL_NIC, .nr_tx_slots = 16, .nr_rx_slots = 16,
+		.nr_tx_rings = 2, .nr_rx_rings = 2, .nr_extra_bufs = 8,
+	};
+
+	return port_ioctl_with(fd, NETMAP_REQ_REGISTER, name, &want, options);
+}
+
+static int run_register(void)
+{
+	return request_register("stack:made", NULL);
+}
+
+static int run_extmem(void)
+{
+	static const uint32_t kept[] = { 100, 101, 102 };
+	struct nmreq_opt_pst_keep keep = {
+		.nro_opt.nro_reqtype = NETMAP_REQ_OPT_PST_KEEP,
+		.nro_indexes = (uintptr_t)kept, .nro_count = 3,
+	};
+	struct nmreq_opt_extmem ext = {
+		.nro_opt.nro_reqtype = NETMAP_REQ_OPT_EXTMEM,
+		.nro_opt.nro_next = (uintptr_t)&keep,
+		.nro_usrptr = (uintptr_t)memory, .nro_info.nr_memsize = EXT_SIZE,
+	};
+
+	return request_register("stack:made", &ext);
 }
 
 /* ---------------------------------------------------------------- sockets */
