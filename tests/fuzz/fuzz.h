@@ -3,7 +3,9 @@
  * fuzz.h: what the parts of the fuzzer share.
  *
  *	fuzz.c		epochs, what must hold after each
- *	ports.c		steps with descriptors of /dev/netmap: requests, mappings, rings, syncs
+ *	ports.c		steps with descriptors of /dev/netmap: requests; the balance at the end
+ *	memory.c	memory supplied for regions, mappings
+ *	rings.c		slots of rings, extra buffers, syncs
  *	sockets.c	steps with sockets and traffic
  *	world.c		steps with processes, descriptors, links, parameters
  *	links.c		links, by rtnetlink
@@ -148,8 +150,6 @@ extern __thread sigjmp_buf *fault_guard;
 		fault_guard = outer_;					\
 	} while (0)
 
-void reserve(void *at, size_t size);
-
 /* ---- steps ---- */
 
 struct step {
@@ -163,9 +163,24 @@ extern const struct step port_steps[], socket_steps[], world_steps[];
 /* ports.c */
 void ports_begin(struct rnd *r);
 struct handle *any_handle(struct rnd *r);
-void handle_forget(struct handle *h);
+struct handle *bound_handle(struct rnd *r);
 void play_balance(void);
+
+/* memory.c */
+void reserve(void *at, size_t size);
+void supply_some(struct rnd *r, char *at, size_t size);
+void handle_forget(struct handle *h);
+void step_map(struct rnd *r);
+void step_remap(struct rnd *r);
+
+/* rings.c */
+void step_take(struct rnd *r);
+void step_send(struct rnd *r);
+void step_answer(struct rnd *r);
+void step_extra(struct rnd *r);
 int sync_handle(const struct handle *h, int way, int ms);
+void step_sync(struct rnd *r);
+void step_wait(struct rnd *r);
 
 /* sockets.c */
 struct sock *any_sock(struct rnd *r);
