@@ -172,11 +172,12 @@ def listing(clients):
 
 
 def killed(clients, end, writes):
-    """All of them write until that many writes are acknowledged; then end() makes the server end, somehow."""
+    """All of them write until that many writes are acknowledged, or one fails; then end() makes the server end, somehow."""
     count = sum(c.acknowledged for c in clients) + writes
 
     def until(ending):
-        t.wait_for(lambda: sum(c.acknowledged for c in clients) >= count, "writes are acknowledged", 60)
+        t.wait_for(lambda: any(c.failure for c in clients) or sum(c.acknowledged for c in clients) >= count,
+                   "writes are acknowledged", 60)
         ending.set()
         end()
         for c in clients:       # a machine that is gone says nothing

@@ -13,8 +13,8 @@ REGION = "/dev/shm/store"
 
 
 @contextlib.contextmanager
-def region(size="256M"):
-    t.guest().run("apps/pastectl/pastectl", "region", "create", REGION, "--size", size, timeout=60)
+def region(size="256M", log="4M"):
+    t.guest().run("apps/pastectl/pastectl", "region", "create", REGION, "--size", size, "--log", log, timeout=60)
     try:
         yield
     finally:
@@ -146,7 +146,7 @@ def test_killed_often():
 # [soak, timeout=3600]
 def test_killed_log_often():
     """The same with a store that has only its log."""
-    with region("384M"):
+    with region("384M", log="16M"):     # 40,000 messages, of two pieces some of them
         killed("paste", "epoll", "uring", rounds=50, between=reload, values=False)
 
 
