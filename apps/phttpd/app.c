@@ -15,6 +15,20 @@
 #include "http.h"
 #include "store.h"
 
+/* How long "http://" is at the beginning of the target; 0: it is not absolute. */
+static unsigned int scheme_len(const struct http_conn *c)
+{
+	static const char *const schemes[] = { "http://", "https://" };
+
+	for (int i = 0; i < 2; i++) {
+		size_t len = strlen(schemes[i]);
+
+		if (c->target_len > len && !strncasecmp(c->target, schemes[i], len))
+			return len;
+	}
+	return 0;
+}
+
 /*
  * An absolute target becomes what it is without its host. That ends where a path begins, or, if
  * there is none, the query, which is the root's then.
@@ -22,10 +36,11 @@
 static void drop_host(struct http_conn *c)
 {
 	const char *at = c->target, *end = at + c->target_len;
+	unsigned int scheme = scheme_len(c);
 
-	if (c->target_len <= 7 || strncasecmp(at, "http://", 7))
+	if (!scheme)
 		return;
-	for (at += 7; at < end && *at != '/' && *at != '?' && *at != '#'; at++)
+	for (at += scheme; at < end && *at != '/' && *at != '?' && *at != '#'; at++)
 		;
 	c->target_len = end - at;
 	if (at < end && *at == '/') {
@@ -48,10 +63,10 @@ static bool path_is(const struct http_conn *c, const char *path)
 	       (have == len || c->target[len] == '?');
 }
 
-/* What the store answers. As kv_begin(). */
+/* What the store answers, as kv_begin(): no other POST is taken than one that is stored. */
 static int begin_stored(struct http_conn *c)
 {
-	return c->target_len && *c->target == '/' ? kv_begin(c, c->target, c->target_len) : -1;
+	return c->target_len && *c->target == '/' ? kv_begin(c, c->target, c->target_len) : 404;
 }
 
 int app_begin(struct http_conn *c)

@@ -201,6 +201,42 @@ static void store__target_without_path(void **state)
 	assert_int_equal(a.body_len, 64);
 }
 
+static uint64_t stored_bytes(void)
+{
+	struct store_stats s;
+
+	store_stats(m.store, &s);
+	return s.stored;
+}
+
+/* An answer of 200 to a POST says that it is in the log, so it is, or the answer is another one. */
+static void store__post_anywhere(void **state)
+{
+	static const struct {
+		const char *request;
+		int status;
+	} posts[] = {
+		{ REQUEST("POST", "https://a/log") BODY2, 200 },
+		{ REQUEST("POST", "HTTP://a") BODY2, 200 },
+		{ REQUEST("POST", "*") BODY2, 404 },
+		{ REQUEST("POST", "ftp://a/log") BODY2, 404 },
+	};
+
+	(void)state;
+	for (int mode = STORE_WAL; mode <= STORE_BTREE; mode++) {
+		use_store(mode);
+		for (size_t i = 0; i < N(posts); i++) {
+			uint64_t stored = stored_bytes();
+
+			ask(posts[i].request, posts[i].status, HTTP_OPEN);
+			assert_int_equal(stored_bytes() - stored, posts[i].status == 200 ? 2 : 0);
+		}
+	}
+	ask(REQUEST("PUT", "https://a/k") BODY2, 201, HTTP_OPEN);
+	assert_int_equal(ask(REQUEST("GET", "/k") "\r\n", 200, HTTP_OPEN).body_len, 2);
+	ask(REQUEST("PUT", "ftp://a/k") BODY2, 404, HTTP_OPEN);
+}
+
 static void store__log_alone(void **state)
 {
 	struct store_stats s;
@@ -363,6 +399,7 @@ int main(void)
 		TEST(echo__lost),
 		TEST(store__statuses),
 		TEST(store__target_without_path),
+		TEST(store__post_anywhere),
 		TEST(store__log_alone),
 		TEST(store__one_commit_per_batch),
 		TEST(store__full),

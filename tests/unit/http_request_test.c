@@ -50,6 +50,8 @@ static void get__forms_of_target(void **state)
 	ask("GET http://a/x HTTP/1.1\r\nHost: a\r\n\r\n", 404, HTTP_OPEN);
 	ask("GET http://a?x=/b HTTP/1.1\r\nHost: a\r\n\r\n", 200, HTTP_OPEN);
 	ask("GET http://a:80?/b HTTP/1.1\r\nHost: a\r\n\r\n", 200, HTTP_OPEN);
+	ask("GET hTTpS://a/ HTTP/1.1\r\nHost: a\r\n\r\n", 200, HTTP_OPEN);
+	ask("GET https://a/x HTTP/1.1\r\nHost: a\r\n\r\n", 404, HTTP_OPEN);
 	ask("GET http://a/x?/ HTTP/1.1\r\nHost: a\r\n\r\n", 404, HTTP_OPEN);
 	ask("DELETE http://a?x=/b HTTP/1.1\r\nHost: a\r\n\r\n", 405, HTTP_OPEN);
 	assert_int_equal(ask("POST http://a?/echo HTTP/1.1\r\nHost: a\r\n"
