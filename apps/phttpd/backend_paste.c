@@ -665,7 +665,7 @@ static int open_port(struct loop *l)
 	char name[96];
 	int err;
 
-	snprintf(name, sizeof(name), "stack:phttpd-%u@conf:rings=%u,slots=%d", l->w->id,
+	snprintf(name, sizeof(name), "stack:phttpd-%u/x@conf:rings=%u,slots=%d", l->w->id,
 		 opt->threads, RX_SLOTS);
 	pthread_mutex_lock(&turn);
 	l->port = nmport_prepare(name);
@@ -721,6 +721,16 @@ static int watch(struct loop *l, int fd)
 	return epoll_ctl(l->rare, EPOLL_CTL_ADD, fd, &ev);
 }
 
+/* A port that was there already has rings of the size that others chose. */
+static int check_rings(const struct loop *l)
+{
+	if (l->tx->num_slots >= 2 * TX_RESERVE)
+		return 0;
+	fprintf(stderr, "phttpd: the port has rings of %u slots, too few: give it %d or more\n", l->tx->num_slots,
+		2 * TX_RESERVE);
+	return -1;
+}
+
 static int loop_open(struct loop *l, struct worker *w)
 {
 	int err;
@@ -738,6 +748,8 @@ static int loop_open(struct loop *l, struct worker *w)
 		return worker_fail("epoll", errno);
 	l->tx = NETMAP_TXRING(l->port->nifp, l->port->first_tx_ring);
 	l->rx = NETMAP_RXRING(l->port->nifp, l->port->first_rx_ring);
+	if (check_rings(l))
+		return -1;
 	if (collect_spare(l))
 		return worker_fail("buffers", ENOMEM);
 	if (in_place(l))
@@ -749,15 +761,19 @@ static int loop_open(struct loop *l, struct worker *w)
 static void loop_close(struct loop *l)
 {
 	struct conn *conn;
+	uint32_t idx;
 
+	if (l->tx && produced(l))
+		hand_over(l);	/* also what closes its connection, which has no client any more */
 	while ((conn = conns_any(&l->set)))
 		client_close(l, client_of(&conn->http));
 	run_all(l);		/* frees */
 	conns_destroy(&l->set);
 	if (in_place(l))
 		space_set_owner(store_space(l->w->opt->store), NULL, NULL);
-	while (l->bufs.spare)	/* other threads' ports may live on */
-		paste_buf_push(l->port->nifp, l->rx, paste_bufs_pop(&l->bufs));
+	/* Other threads' ports may live on. The list is written into the buffers, so clients that wait for one keep it out. */
+	while ((idx = paste_bufs_pop_clean(&l->bufs)))
+		paste_buf_push(l->port->nifp, l->rx, idx);
 	free(l->client);
 	paste_bufs_destroy(&l->bufs);
 	if (l->rare >= 0)

@@ -63,6 +63,14 @@ uint32_t paste_bufs_pop(struct paste_bufs *b)
 	return idx;
 }
 
+uint32_t paste_bufs_pop_clean(struct paste_bufs *b)
+{
+	if (!b->nclean)
+		return 0;
+	b->spare--;
+	return b->clean[--b->nclean];
+}
+
 static bool keep(struct paste_bufs *b, uint32_t idx)
 {
 	if (b->refs[idx]) {
@@ -147,13 +155,10 @@ void paste_bufs_sent(struct paste_bufs *b, uint32_t n)
 static uint32_t store_take(void *ctx)
 {
 	struct paste_bufs *b = ctx;
-	uint32_t idx;
+	uint32_t idx = b->spare > SPARE_LOW ? paste_bufs_pop_clean(b) : 0;
 
-	if (!b->nclean || b->spare <= SPARE_LOW)
-		return 0;
-	idx = b->clean[--b->nclean];
-	b->spare--;
-	b->refs[idx] = 1;
+	if (idx)
+		b->refs[idx] = 1;
 	return idx;
 }
 

@@ -48,6 +48,9 @@ void paste_bufs_push(struct paste_bufs *b, uint32_t idx);
 /* A spare buffer that goes into an RX slot, and so to the kernel. There must be one. */
 uint32_t paste_bufs_pop(struct paste_bufs *b);
 
+/* A spare buffer that may be written to, 0: there is none. */
+uint32_t paste_bufs_pop_clean(struct paste_bufs *b);
+
 /* One count more, or less, of what http_hold() and http_drop() are about. */
 bool paste_bufs_hold(struct paste_bufs *b, struct buf *buf);
 void paste_bufs_drop(struct paste_bufs *b, struct buf *buf);

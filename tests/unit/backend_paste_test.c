@@ -23,12 +23,15 @@ static struct worker w;
 static struct loop l;
 static struct nmport_d port;
 
+static int syncs;
+
 /* NIOCTXSYNC: the kernel has dealt with all slots. */
 static int fake_ioctl(int fd, unsigned long request, void *arg)
 {
 	(void)fd;
 	(void)arg;
 	assert_int_equal(request, NIOCTXSYNC);
+	syncs++;
 	l.tx->tail = l.tx->head ? l.tx->head - 1 : SLOTS - 1;
 	return 0;
 }
@@ -158,11 +161,98 @@ static void lent_beside_a_held_slot(void **state)
 	assert_int_equal(l.bufs.refs[held], 1);
 }
 
+/* The end, with @nifp to give buffers back to; instead of teardown(). */
+static void stop(struct netmap_if *nifp)
+{
+	l.port = nmport_new();
+	l.port->nifp = nifp;
+	l.rare = -1;
+	syncs = 0;
+	loop_close(&l);
+}
+
+/* What the last round has answered leaves, also when it closes its connection and nobody else is there. */
+static void stopped_with_answers(void **state)
+{
+	static const char *const requests[] = {
+		"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+		"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+	};
+	struct netmap_if nifp = { 0 };
+
+	for (int i = 0; i < 2; i++) {
+		int fd = open("/dev/null", O_RDWR);
+
+		setup(state);
+		on_connection(&l, fd);
+		receive(fd, 0, 0, requests[i]);
+		l.handed = l.tx->head;
+		receive_all(&l);
+		http_batch(&w.http);
+		assert_true(unsent(fd) > 0);
+		stop(&nifp);
+		assert_int_equal(unsent(fd), 0);
+		assert_int_equal(syncs, 1);
+	}
+}
+
+/* What TCP may still send is not written to when its last count has gone, not by the list of buffers given back either. */
+static void stopped_while_lent(void **state)
+{
+	uint32_t idx, buf, last = 0, n = 0, spare;
+	struct netmap_if nifp = { 0 };
+	int fd = open("/dev/null", O_RDWR);
+	char *data;
+
+	(void)state;
+	idx = paste_bufs_pop(&l.bufs);
+	spare = l.bufs.spare;
+	data = NETMAP_BUF(l.tx, idx);
+	memset(data, 'v', 4096);
+	on_connection(&l, fd);
+	l.bufs.refs[idx] = 1;
+	paste_tx_lend(l.tx, fd, idx, 0, 4096);
+	paste_bufs_lend(&l.bufs, idx);
+	l.tx->tail = l.tx->head ? l.tx->head - 1 : SLOTS - 1;
+	settle_lent(&l);
+	paste_bufs_drop(&l.bufs, buf_of_region(idx));
+	assert_int_equal(l.bufs.spare, spare + 1);
+	stop(&nifp);
+	for (int i = 0; i < 4096; i++)
+		assert_int_equal(data[i], 'v');
+	while ((buf = paste_buf_pop(&nifp, l.tx))) {
+		assert_int_not_equal(buf, last);
+		assert_int_not_equal(buf, idx);
+		last = buf;
+		n++;
+	}
+	assert_int_equal(n, spare);
+}
+
+/* A port of somebody else's making: input is taken only with 64 slots to answer in, so rings have more. */
+static void small_rings(void **state)
+{
+	(void)state;
+	l.tx->num_slots = 64;
+	assert_int_equal(check_rings(&l), -1);
+	l.tx->num_slots = 128;
+	l.tx->tail = 127;
+	assert_int_equal(check_rings(&l), 0);
+	on_connection(&l, 100);
+	receive(100, 0, 0, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+	l.handed = l.tx->head;
+	receive_all(&l);
+	assert_int_equal(unsent(100), 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(closed_with_an_answer, setup, teardown),
 		cmocka_unit_test_setup_teardown(lent_beside_a_held_slot, setup, teardown),
+		cmocka_unit_test(stopped_with_answers),
+		cmocka_unit_test_setup(stopped_while_lent, setup),
+		cmocka_unit_test_setup_teardown(small_rings, setup, teardown),
 	};
 
 	return cmocka_run_group_tests_name("backend_paste", tests, NULL, NULL);
