@@ -46,9 +46,22 @@ struct pst_listener {
 	u32 steer;
 	struct pst_owner owner;
 	struct rcu_head rcu;
-	void (*data_ready)(struct sock *sk);	/* the socket's own */
-	struct tcp_ulp_ops ulp;		/* of the listening socket: how a child finds us */
 };
+
+/* What TCP sockets have, and children get back: they do not know their listener. */
+static void (*own_data_ready)(struct sock *sk) __ro_after_init;
+
+int __init pst_accept_init(void)
+{
+	struct socket *sock;
+	int err = sock_create_kern(&init_net, PF_INET, SOCK_STREAM, IPPROTO_TCP, &sock);
+
+	if (err)
+		return err;
+	own_data_ready = sock->sk->sk_data_ready;
+	sock_release(sock);
+	return 0;
+}
 
 void pst_owner_init(struct pst_owner *owner)
 {
@@ -98,7 +111,7 @@ static void on_connection(struct sock *sk)
 
 	if (likely(l)) {
 		announce(l);
-		l->data_ready(sk);
+		own_data_ready(sk);
 	}
 }
 
@@ -106,22 +119,18 @@ static void on_connection(struct sock *sk)
 static void listener_clone(const struct request_sock *req, struct sock *child,
 			   const gfp_t priority)
 {
-	struct pst_listener *l = container_of(inet_csk(child)->icsk_ulp_ops, struct pst_listener,
-					      ulp);
-
 	inet_csk(child)->icsk_ulp_ops = NULL;
-	WRITE_ONCE(child->sk_data_ready, l->data_ready);
+	WRITE_ONCE(child->sk_data_ready, own_data_ready);
 }
 
 /* TCP destroys the listener; TCP puts the module. */
 static void listener_release(struct sock *sk)
 {
-	struct pst_listener *l = listener_of(sk);
-
-	if (l)
-		WRITE_ONCE(sk->sk_data_ready, l->data_ready);
+	if (listener_of(sk))
+		WRITE_ONCE(sk->sk_data_ready, own_data_ready);
 }
 
+/* The same one for all, which stays: the kernel reads a socket's name and ss its functions without any lock. */
 static const struct tcp_ulp_ops listener_ulp = {
 	.name = "paste",
 	.owner = THIS_MODULE,
@@ -138,14 +147,13 @@ static int hook(struct pst_listener *l)
 	write_lock_bh(&sk->sk_callback_lock);
 	if (sk->sk_state != TCP_LISTEN) {
 		err = -ENOTCONN;
-	} else if (sk->sk_user_data || inet_csk(sk)->icsk_ulp_ops) {
+	} else if (sk->sk_user_data || inet_csk(sk)->icsk_ulp_ops ||
+		   sk->sk_data_ready != own_data_ready) {
 		err = -EBUSY;
 	} else {
 		__module_get(THIS_MODULE);
-		l->data_ready = sk->sk_data_ready;
 		WRITE_ONCE(sk->sk_user_data, (void *)((uintptr_t)l | SK_USER_DATA_NOCOPY));
-		l->ulp = listener_ulp;
-		inet_csk(sk)->icsk_ulp_ops = &l->ulp;
+		inet_csk(sk)->icsk_ulp_ops = &listener_ulp;
 	}
 	write_unlock_bh(&sk->sk_callback_lock);
 	release_sock(sk);
@@ -153,7 +161,7 @@ static int hook(struct pst_listener *l)
 		return err;
 	synchronize_rcu();
 	lock_sock(sk);
-	if (inet_csk(sk)->icsk_ulp_ops == &l->ulp)	/* not closed meanwhile */
+	if (inet_csk(sk)->icsk_ulp_ops == &listener_ulp)	/* not closed meanwhile */
 		WRITE_ONCE(sk->sk_data_ready, on_connection);
 	release_sock(sk);
 	return 0;
@@ -163,7 +171,7 @@ static int hook(struct pst_listener *l)
 static void silence(struct pst_listener *l)
 {
 	lock_sock(l->sk);
-	WRITE_ONCE(l->sk->sk_data_ready, l->data_ready);
+	WRITE_ONCE(l->sk->sk_data_ready, own_data_ready);
 	release_sock(l->sk);
 }
 
@@ -172,7 +180,7 @@ static void unhook(struct pst_listener *l)
 	struct sock *sk = l->sk;
 
 	lock_sock(sk);
-	if (inet_csk(sk)->icsk_ulp_ops == &l->ulp) {
+	if (inet_csk(sk)->icsk_ulp_ops == &listener_ulp) {
 		inet_csk(sk)->icsk_ulp_ops = NULL;
 		module_put(THIS_MODULE);
 	}

@@ -8,6 +8,7 @@
 #include "dev.h"
 #include "nic.h"
 #include "port.h"
+#include "stack.h"
 
 /* A thread per ring: what one writes all the time shares no cache line with another's. */
 static_assert(!(sizeof(struct pst_ring) % SMP_CACHE_BYTES));
@@ -23,6 +24,9 @@ static int __init paste_init(void)
 {
 	int err;
 
+	err = pst_accept_init();
+	if (err)
+		return err;
 	err = pst_port_init();
 	if (err)
 		return err;

@@ -143,6 +143,7 @@ struct pst_sock *pst_stack_find(struct pst_port *port, int fd);
 void pst_sock_put(struct pst_sock *ps);
 
 /* accept.c */
+int pst_accept_init(void);
 void pst_owner_init(struct pst_owner *owner);
 void pst_owner_destroy(struct pst_owner *owner);
 bool pst_owned_by_caller(const struct pst_owner *owner);
