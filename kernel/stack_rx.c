@@ -299,11 +299,8 @@ void pst_sock_discard(struct sock *sk)
 	struct sk_buff *skb;
 	u32 off;
 
-	while ((skb = tcp_recv_skb(sk, tcp_sk(sk)->copied_seq, &off))) {
-		tcp_read_done(sk, max(skb->len - off, 1u));
-		if (skb->len == off)
-			break;
-	}
+	while ((skb = tcp_recv_skb(sk, tcp_sk(sk)->copied_seq, &off)))
+		tcp_read_done(sk, max(skb->len - off, 1u));	/* a FIN alone is eaten as well */
 }
 
 /* An event slot; if there is no room, the socket waits for it. */
