@@ -146,8 +146,8 @@ def test_killed_often():
 # [soak, timeout=3600]
 def test_killed_log_often():
     """The same with a store that has only its log."""
-    with region("384M", log="16M"):     # 40,000 messages, of two pieces some of them
-        killed("paste", "epoll", "uring", rounds=50, between=reload, values=False)
+    with region("384M", log="16M"):     # 40,000 messages, of two pieces some of them, all of which are read after each life
+        killed("paste", "epoll", "uring", rounds=50, sizes=(0, 10, 100, 1600), between=reload, values=False)
 
 
 def ordered(backend, *kinds):
