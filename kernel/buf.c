@@ -73,7 +73,7 @@ static __always_inline bool idle(const struct pst_bufs *bufs, u32 idx)
 		if (bufs->ext->copy_only)
 			return true;
 		if (!bufs->ext->device)
-			return pst_extmem_idle(bufs->page[idx]);
+			return pst_extmem_idle(bufs->ext, bufs->page[idx]);
 	}
 	last = page_ref_count(bufs->page[bufs->n - 1]);
 	smp_rmb();	/* while AF_XDP pins pages in order, the last is behind ... */
@@ -116,7 +116,7 @@ static bool still_sent(const struct pst_bufs *bufs, u32 idx)
 {
 	if (!bufs->ext || idle(bufs, idx))
 		return false;
-	return bufs->ext->device || !pst_extmem_idle_new(bufs->page[idx]);
+	return bufs->ext->device || !pst_extmem_idle_new(bufs->ext, bufs->page[idx]);
 }
 
 /* Puts buffers [@from, @to) on the list, the lowest index on top. */

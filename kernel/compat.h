@@ -133,7 +133,10 @@ static inline int pst_folio_mapcount(struct folio *folio)
 #endif
 }
 
-/* How often a folio is pinned; small ones have that in their reference count. */
+/*
+ * How often a folio is pinned.  Small ones have that in their reference count, so it holds of those
+ * with few other references: less than GUP_PIN_COUNTING_BIAS.
+ */
 static inline int pst_folio_pins(struct folio *folio)
 {
 	if (!folio_test_large(folio))

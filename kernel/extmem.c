@@ -10,6 +10,8 @@
  *    pins (ours, AF_XDP's), mappings, the page cache.  Who maps it, forks or unmaps
  *    may change the explanation at any time; it is read before and after the count.
  *    A large folio has one count for all its pages, so its buffers are busy together.
+ *    A small one has its pins in that count, each as GUP_PIN_COUNTING_BIAS references, which
+ *    TCP may have as well: only what the first and the last buffer show are pins.
  *  - A device's pages (DAX) have no such explanation that holds on all kernels; they
  *    are all alike, and compared with reserved ones as our own are (buf.c).
  *
@@ -36,6 +38,7 @@
 #include "sized.h"
 
 #define PIN_CHUNK	1024	/* pages pinned between looks for a signal */
+#define PIN_REFS	((int)GUP_PIN_COUNTING_BIAS)	/* that a pin of a small page is */
 
 static DEFINE_MUTEX(extmems_lock);
 static LIST_HEAD(extmems);
@@ -79,10 +82,13 @@ static int build_index(struct pst_extmem *ext)
 
 /* ---------------------------------------------------------------- idle? */
 
+/* The pins of a small one are not among these. */
 static int explained(struct folio *folio)
 {
 	int n = pst_folio_mapcount(folio);
 
+	if (folio_test_large(folio))
+		n += pst_folio_pins(folio);
 	if (folio_test_anon(folio))
 		return n + (folio_test_swapcache(folio) ? folio_nr_pages(folio) : 0);
 	if (folio->mapping)
@@ -90,17 +96,57 @@ static int explained(struct folio *folio)
 	return n;
 }
 
-static bool idle_but_for(struct folio *folio, int others)
+/* Counts the others in @n; false: the explanation has changed meanwhile. */
+static bool unexplained(struct folio *folio, int *n)
 {
 	int before = explained(folio);
-	int count;
 
 	smp_rmb();	/* a reference explained now must not be counted before ... */
-	count = folio_ref_count(folio);
-	count -= pst_folio_pins(folio) *
-		 (folio_test_large(folio) ? 1 : GUP_PIN_COUNTING_BIAS);
+	*n = folio_ref_count(folio) - before;
 	smp_rmb();	/* ... nor one counted be explained by what came later */
-	return count <= before + others && explained(folio) == before;
+	return explained(folio) == before;
+}
+
+/*
+ * How often every buffer is pinned, by what this one shows.
+ * A large folio's pins are those of all its pages.
+ */
+static int pins_of_all(const struct pst_mark *mark)
+{
+	int n;
+
+	if (folio_test_large(mark->folio))
+		return 1 + (pst_folio_pins(mark->folio) - mark->pages) / mark->bufs;
+	return unexplained(mark->folio, &n) ? n / PIN_REFS : 0;
+}
+
+/*
+ * The references of a small folio that nothing explains are as many as some pins, more than ours.
+ * Are they pins?  As far as all buffers have them; who pins only some is taken for a user.
+ */
+static bool are_pins(const struct pst_extmem *ext, struct folio *folio, int others)
+{
+	int last = pins_of_all(&ext->last);
+	int n;
+
+	smp_rmb();	/* while somebody pins all pages in order, the last is behind ... */
+	if (!unexplained(folio, &n) || n % PIN_REFS > others)
+		return false;
+	smp_rmb();	/* ... and the first is ahead of this one */
+	return n / PIN_REFS <= min(last, pins_of_all(&ext->first));
+}
+
+static bool idle_but_for(const struct pst_extmem *ext, struct folio *folio, int others)
+{
+	int n;
+
+	if (!unexplained(folio, &n))
+		return false;
+	if (folio_test_large(folio))
+		return n <= others;
+	if (n <= PIN_REFS + others)	/* nothing but our pin, which it has */
+		return true;
+	return n % PIN_REFS <= others && are_pins(ext, folio, others);
 }
 
 static bool is_on_no_list(struct folio *folio)
@@ -109,20 +155,20 @@ static bool is_on_no_list(struct folio *folio)
 }
 
 /* Does nobody use this page, of which all users but pins and mappings come by us? */
-bool pst_extmem_idle(struct page *page)
+bool pst_extmem_idle(const struct pst_extmem *ext, struct page *page)
 {
-	return idle_but_for(page_folio(page), 0);
+	return idle_but_for(ext, page_folio(page), 0);
 }
 
 /* The same of a page that may just have been made: who is to put it on the kernel's lists refers to it. */
-bool pst_extmem_idle_new(struct page *page)
+bool pst_extmem_idle_new(const struct pst_extmem *ext, struct page *page)
 {
 	struct folio *folio = page_folio(page);
 
 	if (!is_on_no_list(folio))
-		return idle_but_for(folio, 0);
+		return idle_but_for(ext, folio, 0);
 	/* Put there in between?  Then that reference is somebody else's. */
-	return idle_but_for(folio, 1) && is_on_no_list(folio);
+	return idle_but_for(ext, folio, 1) && is_on_no_list(folio);
 }
 
 /*
@@ -136,9 +182,33 @@ bool pst_extmem_in_use(const struct pst_extmem *ext, u32 n)
 	if (ext->device || ext->copy_only)
 		return false;
 	for (i = 0; i < n; i++)
-		if (!folio_test_large(page_folio(ext->page[i])) && !pst_extmem_idle_new(ext->page[i]))
+		if (!folio_test_large(page_folio(ext->page[i])) &&
+		    !pst_extmem_idle_new(ext, ext->page[i]))
 			return true;
 	return false;
+}
+
+/* Which pages share the folio of number @i, where buffers begin at @first. */
+static void set_mark(struct pst_mark *mark, const struct pst_extmem *ext, u32 i, u32 first)
+{
+	u32 j;
+
+	*mark = (struct pst_mark) { .folio = page_folio(ext->page[i]) };
+	for (j = 0; j < ext->npages; j++) {
+		if (page_folio(ext->page[j]) == mark->folio) {
+			mark->pages++;
+			mark->bufs += j >= first;
+		}
+		if (!(j % PIN_CHUNK))
+			cond_resched();
+	}
+}
+
+/* All pages from number @first on are buffers, of which the first and the last are reserved. */
+void pst_extmem_set_bufs(struct pst_extmem *ext, u32 first)
+{
+	set_mark(&ext->first, ext, first, first);
+	set_mark(&ext->last, ext, ext->npages - 1, first);
 }
 
 /* ---------------------------------------------------------------- life */

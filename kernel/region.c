@@ -137,6 +137,7 @@ static int carve(struct pst_region *region, const struct pst_geometry *g,
 	if (bufs < cfg->pools.nr_buf_pool_objtotal || bufs < cfg->nkeep ||
 	    bufs - cfg->nkeep < g->bufs)
 		return -ENOMEM;
+	pst_extmem_set_bufs(region->ext, region->buf_ofs >> PAGE_SHIFT);
 	/* An earlier port of another geometry may have had buffers here. */
 	if (pst_extmem_in_use(region->ext, region->buf_ofs >> PAGE_SHIFT))
 		return -EBUSY;
