@@ -17,6 +17,7 @@
  */
 #include <linux/file.h>
 #include <linux/net.h>
+#include <net/af_unix.h>
 #include <net/sock.h>
 #include <uapi/linux/sctp.h>
 
@@ -208,19 +209,43 @@ static void drain(struct pst_sock *ps)
 	fput(file);
 }
 
+/*
+ * What ended the connection behind the end of the stream, where nobody receives any more who would
+ * learn it; or 0.  Of a Unix socket it is set after the shutdown, both under this lock.
+ */
+static int late_error(struct sock *sk)
+{
+	int err;
+
+	if (sk->sk_family != AF_UNIX)
+		return -sock_error(sk);
+	unix_state_lock(sk);
+	err = -sock_error(sk);
+	unix_state_unlock(sk);
+	return err;
+}
+
+/* The end of the stream has been seen. */
+static void tell_eos(struct pst_sock *ps)
+{
+	bool both = (READ_ONCE(ps->sk->sk_shutdown) & SEND_SHUTDOWN) && !pst_txq_len(ps);
+
+	ps->err = late_error(ps->sk);
+	if (ps->err)
+		return;
+	if (!test_bit(PST_SOCK_EOS_TOLD, &ps->flags)) {
+		if (!pst_sock_put_event(ps, 0, 0))
+			return;
+		set_bit(PST_SOCK_EOS_TOLD, &ps->flags);
+	}
+	if (both)
+		ps->err = ENOTCONN;	/* over, and in order */
+}
+
 static void tell(struct pst_sock *ps)
 {
-	bool eos = test_bit(PST_SOCK_EOS_SEEN, &ps->flags);
-
-	if (eos && !ps->err) {
-		if (!test_bit(PST_SOCK_EOS_TOLD, &ps->flags)) {
-			if (!pst_sock_put_event(ps, 0, 0))
-				return;
-			set_bit(PST_SOCK_EOS_TOLD, &ps->flags);
-		}
-		if ((ps->sk->sk_shutdown & SEND_SHUTDOWN) && !pst_txq_len(ps))
-			ps->err = ENOTCONN;	/* over, and in order */
-	}
+	if (test_bit(PST_SOCK_EOS_SEEN, &ps->flags) && !ps->err)
+		tell_eos(ps);
 	if (ps->err && !test_bit(PST_SOCK_ERR_TOLD, &ps->flags) &&
 	    pst_sock_put_event(ps, 0, ps->err))
 		set_bit(PST_SOCK_ERR_TOLD, &ps->flags);

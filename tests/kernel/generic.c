@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * generic: streams of Unix, MPTCP and SCTP sockets (IPv4 and IPv6), copied: every byte both ways, pressure, pauses,
- * end of stream, reset, closed by a slot, SCTP's messages; kTLS is refused, and refused to registered sockets.
+ * end of stream, reset, also behind it, closed by a slot, SCTP's messages; kTLS is refused, and refused to registered
+ * sockets.
  *
  * [short]
  */
@@ -354,6 +355,28 @@ static void resets(const struct kind *k, bool linger)
 	close(sock);
 }
 
+/* The peer ends its stream and then goes with our bytes unread: that is no end in order. */
+static void resets_behind_end(const struct kind *k)
+{
+	struct linger at_once = { .l_onoff = 1, .l_linger = 0 };
+	int sock, peer, err;
+
+	registered(k, &sock, &peer);
+	t_note("%s: reset behind the end of the stream", k->what);
+	t_ok(shutdown(peer, SHUT_WR));
+	t_eq(next_event(sock), 0);
+	port_put(&p, sock, "lost", 4);
+	port_sync(&p);
+	t_true(!silent(peer, 5000));
+	t_ok(setsockopt(peer, SOL_SOCKET, SO_LINGER, &at_once, sizeof(at_once)));
+	close(peer);
+	err = next_event(sock);
+	if (k->proto == IPPROTO_MPTCP && err == EPIPE)	/* as TCP has it */
+		err = ECONNRESET;
+	t_eq(err, ECONNRESET);
+	close(sock);
+}
+
 /* The peer goes while slots wait in a queue: that is told, and not that they have been sent. */
 static void resets_while_congested(const struct kind *k)
 {
@@ -530,6 +553,7 @@ static void each(const struct kind *k)
 		resets(k, true);
 	} else {
 		in_order(k->what, sock, peer);
+		resets_behind_end(k);
 	}
 	pauses(k);
 	peer_ends(k);
