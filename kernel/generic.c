@@ -244,6 +244,8 @@ static void tell_eos(struct pst_sock *ps)
 
 static void tell(struct pst_sock *ps)
 {
+	if (ps->message_err && pst_sock_put_event(ps, 0, ps->message_err))
+		ps->message_err = 0;
 	if (test_bit(PST_SOCK_EOS_SEEN, &ps->flags) && !ps->err)
 		tell_eos(ps);
 	if (ps->err && !test_bit(PST_SOCK_ERR_TOLD, &ps->flags) &&

@@ -126,6 +126,7 @@ struct pst_sock {
 	void (*error_report)(struct sock *sk);
 	struct mutex mutex;		/* in the place of the socket lock: what we call takes that */
 	struct list_head arrive_node;	/* ring->arrived, under ring->lock; or empty */
+	int message_err;		/* of one that had waited, for an event; under @mutex */
 	struct sk_buff *rest;		/* datagram that found no room; inside the RX sync */
 	u32 rest_at;			/* what of it is still to come */
 	u32 gso_limit;			/* datagrams of this size were refused in one piece */
@@ -248,6 +249,13 @@ static inline void pst_sock_failed(struct pst_sock *ps, int err)
 {
 	if (err != -EPIPE && !ps->err)
 		ps->err = -err;
+}
+
+/* Not TCP: does @err concern one message, and the next ones may go? */
+static inline bool pst_one_message(const struct pst_sock *ps, int err)
+{
+	return ps->proto->datagrams ||
+	       (ps->sk->sk_protocol == IPPROTO_SCTP && (err == -EMSGSIZE || err == -EINVAL));
 }
 
 /* Events for the application, if there are any.  Socket locked. */

@@ -321,7 +321,7 @@ static void fail_other(struct tx_chunk *c, struct tx_slot *t, int err)
 	c->ring->c.tx_failed++;
 	if (!t->e.copy)
 		disown(c->ring->pool.bufs, &t->e);
-	if (t->ps->proto->datagrams)
+	if (pst_one_message(t->ps, err))
 		return pst_tx_refuse(t, err);
 	pst_sock_failed(t->ps, err);
 	refuse_or_close(t, err);
@@ -354,10 +354,10 @@ static u32 send_other(struct tx_chunk *c, struct tx_slot *t, u32 max)
 			while (i < whole)
 				wait_other(c, &t[i++]);
 		} else if (err) {
-			/* One datagram, but all of a stream. */
+			/* One message, but all of a stream. */
 			do {
 				fail_other(c, &t[i++], err);
-			} while (i < whole && (!ps->proto->datagrams || t[i - 1].e.cont));
+			} while (i < whole && (!pst_one_message(ps, err) || t[i - 1].e.cont));
 		}
 	}
 	for (; i < n; i++) {	/* the end of it is missing */

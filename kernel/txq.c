@@ -221,6 +221,29 @@ static u32 txq_front(struct pst_sock *ps, struct pst_txq_entry *e[])
 	return n;
 }
 
+/* The message at the front cannot be sent.  The end of the stream behind it remains. */
+static void refuse_front(struct pst_sock *ps)
+{
+	struct pst_txq_entry *e = txq_at(ps->txq, ps->txq->head);
+
+	ps->ring->c.tx_failed++;
+	if (e->shut && !e->close) {
+		release_entry(ps->ring, e);
+		e->buf = PST_BUF_NONE;
+	} else {
+		txq_pop(ps);
+	}
+}
+
+/* Its slot is long gone, so an event has to tell. */
+static void tell_refused(struct pst_sock *ps, int err)
+{
+	if (ps->proto->datagrams)
+		return pst_sock_failed(ps, err);
+	ps->message_err = -err;
+	pst_sock_ready(ps);
+}
+
 /* Not TCP: the same by entries, until the queue is empty (0), the socket is full (-EAGAIN) or has failed. */
 static int push_pulled(struct pst_sock *ps)
 {
@@ -228,20 +251,20 @@ static int push_pulled(struct pst_sock *ps)
 
 	while (pst_txq_len(ps)) {
 		u32 n = txq_front(ps, e), done;
+		bool refused;
 		int err = 0;
 
 		done = ps->proto->send(ps, e, n, &err);
+		refused = err && err != -EAGAIN && pst_one_message(ps, err);
 		spin_lock_bh(&ps->ring->lock);
 		while (done--)
 			txq_pop(ps);
-		if (err && err != -EAGAIN && ps->proto->datagrams) {
-			ps->ring->c.tx_failed++;
-			txq_pop(ps);	/* that one only */
-			pst_sock_failed(ps, err);
-			err = 0;
-		}
+		if (refused)
+			refuse_front(ps);
 		spin_unlock_bh(&ps->ring->lock);
-		if (err)
+		if (refused)
+			tell_refused(ps, err);
+		else if (err)
 			return err;
 	}
 	return 0;

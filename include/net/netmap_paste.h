@@ -95,7 +95,9 @@
  *      MPTCP, SCTP (one-to-one style), Unix stream sockets
  *                connected.  As TCP, but copied both ways (NS_PST_COPIED).  SCTP: a slot
  *                is a message each way; RX, NS_PST_MORE as for datagrams; notifications are
- *                not passed on.  Descriptors and credentials sent along are dropped.
+ *                not passed on.  One that SCTP does not send (EMSGSIZE, EINVAL) is refused as
+ *                a datagram is; if its slot had waited an event tells this errno, and the
+ *                socket goes on.  Descriptors and credentials sent along are dropped.
  */
 #ifndef _NET_NETMAP_PASTE_H_
 #define _NET_NETMAP_PASTE_H_

@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * generic: streams of Unix, MPTCP and SCTP sockets (IPv4 and IPv6), copied: every byte both ways, pressure, pauses,
- * end of stream, reset, also behind it, closed by a slot, SCTP's messages; kTLS is refused, and refused to registered
- * sockets.
+ * end of stream, reset, also behind it, closed by a slot, SCTP's messages, those it refuses; kTLS is refused, and refused to
+ * registered sockets.
  *
  * [short]
  */
 #include <linux/tls.h>
 #include <sys/un.h>
 #include "port.h"
+#include <linux/sctp.h>
 
 #ifndef IPPROTO_MPTCP
 #define IPPROTO_MPTCP	262
@@ -512,6 +513,113 @@ static void unix_only(void)
 	close(sock);
 }
 
+/* An association whose messages are not cut, and have at most a thousand bytes. */
+static void uncut(const struct kind *k, int *sock, int *peer)
+{
+	struct sctp_assoc_value max = { .assoc_value = 1000 };
+	int on = 1;
+
+	registered(k, sock, peer);
+	t_must(!setsockopt(*sock, IPPROTO_SCTP, SCTP_MAXSEG, &max, sizeof(max)));
+	t_must(!setsockopt(*sock, IPPROTO_SCTP, SCTP_DISABLE_FRAGMENTS, &on, sizeof(on)));
+}
+
+static bool arrives(int peer, const char *what)
+{
+	char got[1000];
+
+	return !silent(peer, 5000) && recv(peer, got, sizeof(got), MSG_DONTWAIT) == (ssize_t)strlen(what) &&
+	       !memcmp(got, what, strlen(what));
+}
+
+/* A message that cannot be sent is refused; what is before it and after it is sent, nothing has ended. */
+static void message_refused(const struct kind *k)
+{
+	struct netmap_slot *s;
+	static char data[4000];
+	int sock, peer;
+	char got[8];
+
+	uncut(k, &sock, &peer);
+	t_note("%s: a message is refused", k->what);
+	port_put(&p, sock, "before", 6);
+	s = &p.tx->slot[p.tx->head];
+	port_put(&p, sock, data, sizeof(data));
+	port_put(&p, sock, "after", 5);
+	port_sync(&p);
+	t_true(s->flags & NS_PST_REFUSED);
+	t_eq(s->err, EMSGSIZE);
+	t_true(arrives(peer, "before"));
+	t_true(arrives(peer, "after"));
+	t_true(!port_next(&p, 50));
+	t_eq(send(peer, "back", 4, 0), 4);
+	t_eq(port_collect(&p, sock, got, 4, 2000), 4);
+
+	t_note("%s: a message with which to close is refused", k->what);
+	s = &p.tx->slot[p.tx->head];
+	port_put(&p, sock, data, sizeof(data));
+	s->flags |= NS_PST_CLOSE;
+	port_sync(&p);
+	t_true(s->flags & NS_PST_REFUSED);
+	t_eq(s->err, EMSGSIZE);
+	put_flagged(sock, "bye", NS_PST_CLOSE);
+	t_true(arrives(peer, "bye"));
+	t_fails(EBADF, fcntl(sock, F_GETFD));
+	close(peer);
+}
+
+/* The same of one that has waited: an event tells, all others arrive, the end behind it too. */
+static void message_fails_later(const struct kind *k)
+{
+	bool clear = false, failed = false;
+	struct netmap_slot *s = NULL;
+	static char data[4000];
+	uint64_t end;
+	int sock, peer, sent = 0, got = 0;
+	ssize_t n;
+
+	uncut(k, &sock, &peer);
+	t_note("%s: a message fails later", k->what);
+	for (; !s && sent < 30000; sent++) {
+		port_put(&p, sock, data, 900);
+		port_sync(&p);
+		s = port_next(&p, 0);
+	}
+	t_must(s && s->err == EAGAIN && !(s->flags & NS_PST_CLEAR));
+	paste_rx_release(p.rx);
+	put_flagged(sock, "more", 0);
+	port_put(&p, sock, data, sizeof(data));
+	put_flagged(sock, "last", 0);
+	s = &p.tx->slot[p.tx->head];
+	port_put(&p, sock, data, sizeof(data));
+	s->flags |= NS_PST_SHUT;
+	end = now_ms() + 20000 * t_slower();
+	do {
+		n = recv(peer, data, sizeof(data), MSG_DONTWAIT);
+		if (n > 0)
+			got++;
+		else if (n < 0)
+			usleep(1000);
+		port_sync(&p);
+		while ((s = paste_rx_first(p.rx))) {
+			t_true(s->flags & NS_PST_EVENT);
+			if (s->err == EAGAIN)
+				clear = s->flags & NS_PST_CLEAR;
+			else if (s->err == EMSGSIZE)
+				failed = true;
+			else if (s->err)
+				T_FAIL("event %d", s->err);
+			paste_rx_release(p.rx);
+		}
+	} while (n && now_ms() < end && !t_failures);
+	t_eq(n, 0);
+	t_eq(got, sent + 2);
+	t_true(failed);
+	t_true(clear);
+	close(sock);
+	close(peer);
+}
+
 static void ktls(void)
 {
 	struct tls12_crypto_info_aes_gcm_128 keys = {
@@ -550,6 +658,8 @@ static void each(const struct kind *k)
 		messages(k->what, sock, peer);
 		close(sock);
 		close(peer);
+		message_refused(k);
+		message_fails_later(k);
 		resets(k, true);
 	} else {
 		in_order(k->what, sock, peer);

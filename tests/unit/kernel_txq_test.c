@@ -22,7 +22,7 @@ static u64 given, taken;	/* bytes: to the queue, by TCP */
 static size_t room;		/* what TCP still takes */
 static int error;		/* of the next call; once, if @passing */
 static bool passing;
-static int shuts, closes, wakes, tells, attends;
+static int shuts, closes, wakes, tells, attends, readies;
 static bool as_me;
 
 static u8 stream_byte(u64 n)
@@ -70,6 +70,7 @@ static void state_change(struct sock *s) { }
 void pst_sock_close(struct pst_sock *p) { closes++; }
 void pst_ring_wake(struct pst_ring *r) { wakes++; }
 void __pst_sock_tell(struct pst_sock *p) { tells++; }
+void pst_sock_ready(struct pst_sock *p) { readies++; }
 void pst_port_attend(struct pst_port *p) { attends++; }
 void pst_owner_init(struct pst_owner *o) { o->tgid = as_me ? &me : &other; }
 void pst_owner_destroy(struct pst_owner *o) { o->tgid = NULL; }
@@ -119,7 +120,7 @@ static void begin(const struct pst_proto *proto)
 	me = other = (struct pid) { .ended = false };
 	as_me = true;
 	given = taken = room = 0;
-	error = shuts = closes = wakes = tells = attends = 0;
+	error = shuts = closes = wakes = tells = attends = readies = 0;
 	passing = false;
 }
 
@@ -396,6 +397,31 @@ static void one_datagram_fails(void **state)
 	end();
 }
 
+/* Of SCTP too, but for an event: the association goes on, and what else its slot was to do is done. */
+static void one_message_fails(void **state)
+{
+	struct pst_txq_entry e;
+
+	begin(&stream);
+	sk.sk_protocol = IPPROTO_SCTP;
+	assert_true(add(100));
+	e = entry(100, false);
+	e.shut = true;
+	assert_true(pst_txq_add(ps, &e));
+	error = -EMSGSIZE;
+	passing = true;
+	write_space(1);
+	assert_int_equal(ring->c.tx_failed, 1);
+	assert_int_equal(ps->message_err, EMSGSIZE);
+	assert_int_equal(ps->err, 0);
+	assert_int_equal(readies, 1);
+	assert_int_equal(pst_txq_len(ps), 1);	/* the end */
+	room = 1;
+	pst_txq_push_all(ring);
+	assert_false(test_bit(PST_SOCK_CONGESTED, &ps->flags));
+	end();
+}
+
 /* In the name of who gave it: not in another's, not in housekeeping's; an heir of the same user goes on. */
 static void sent_by_its_sender(void **state)
 {
@@ -471,7 +497,7 @@ int main(void)
 		T(shuts_in_order),
 		T(closes_when_all_is_gone),
 		T(connection_fails),
-		T(passing_error),
+		T(passing_error), T(one_message_fails),
 		T(held_in_the_ring),
 		T(listed),
 		T(close_held),
