@@ -69,6 +69,32 @@ static void on_data_ready(struct sock *sk)
 }
 
 /*
+ * Both sides have shut down, and the peer has acknowledged all, our end too.  An error is then of
+ * before, and has ended nothing (IP_RECVERR).
+ */
+static bool is_in_order(const struct pst_sock *ps)
+{
+	const struct tcp_sock *tp = tcp_sk(ps->sk);
+
+	return test_bit(PST_SOCK_SHUT, &ps->flags) && sock_flag(ps->sk, SOCK_DONE) &&
+	       tp->snd_una == tp->write_seq;
+}
+
+static void note_change(struct pst_sock *ps)
+{
+	struct sock *sk = ps->sk;
+
+	if (sk->sk_state != TCP_CLOSE) {
+		if (sk->sk_shutdown & SEND_SHUTDOWN)
+			set_bit(PST_SOCK_SHUT, &ps->flags);
+	} else if (sk->sk_err && !is_in_order(ps)) {
+		ps->err = sk->sk_err;
+	} else if (!ps->err) {
+		ps->err = ENOTCONN;	/* over, and in order */
+	}
+}
+
+/*
  * End of stream and death come this way, TCP's errors too: it sets sk_err and then the
  * state.  (sk_error_report is left alone: it may be called without the socket's lock.)
  * Others may wait for the change as well.
@@ -78,10 +104,7 @@ static void on_state_change(struct sock *sk)
 	struct pst_sock *ps = pst_sock_of(sk);
 
 	if (ps) {
-		if (sk->sk_err)
-			ps->err = sk->sk_err;
-		else if (sk->sk_state == TCP_CLOSE && !ps->err)
-			ps->err = ENOTCONN;	/* over, and in order */
+		note_change(ps);
 		pst_sock_drain(ps);
 		ps->state_change(sk);
 	}
@@ -344,6 +367,7 @@ static int adopt(struct pst_sock *ps, struct file *file)
 		hook(ps);
 	write_unlock_bh(&sk->sk_callback_lock);
 	if (!err) {
+		note_change(ps);	/* what has been so far */
 		enter_number(ps, file);
 		pst_sock_drain(ps);
 	}

@@ -60,6 +60,7 @@ enum {
 	PST_SOCK_GONE,		/* unregistered */
 	PST_SOCK_EOS_SEEN,	/* not TCP: receiving has met the end of the stream */
 	PST_SOCK_TORN,		/* what waited outside TCP was dropped */
+	PST_SOCK_SHUT,		/* TCP: our end of the stream was sent, the connection not over then */
 	PST_SOCK_ARRIVED,	/* datagrams have come that nobody has looked at */
 };
 
@@ -249,6 +250,16 @@ static inline void pst_sock_failed(struct pst_sock *ps, int err)
 {
 	if (err != -EPIPE && !ps->err)
 		ps->err = -err;
+}
+
+/*
+ * Does TCP send after all what it answered with @sent?  With IP_RECVERR it tells an ICMP error of a
+ * living connection once, in the place of sending; that ends nothing, and must leave no gap in the
+ * stream.  Socket locked, so no other error comes in between.
+ */
+static inline bool pst_tcp_passing(const struct sock *sk, int sent)
+{
+	return sent < 0 && sent != -EAGAIN && sent != -EPIPE && sk->sk_state != TCP_CLOSE;
 }
 
 /* Not TCP: does @err concern one message, and the next ones may go? */

@@ -68,6 +68,8 @@ int pst_txq_send(struct pst_sock *ps, struct pst_txq_entry *e[], u32 n, bool mor
 	}
 	if (n)
 		sent = pst_send_pages(ps->sk, bv, n, bytes, shut || more);
+	if (unlikely(pst_tcp_passing(ps->sk, sent)))
+		sent = pst_send_pages(ps->sk, bv, n, bytes, shut || more);
 	if (sent > 0) {
 		ring->c.tx_bytes += sent;
 		if (unlikely(!(ps->sk->sk_route_caps & NETIF_F_SG)))
@@ -270,28 +272,18 @@ static int push_pulled(struct pst_sock *ps)
 	return 0;
 }
 
-/* An error that is told once and ends nothing (IP_RECVERR) must not leave a gap in the stream. */
-static bool is_over(const struct sock *sk)
-{
-	return !((1 << sk->sk_state) & (TCPF_ESTABLISHED | TCPF_CLOSE_WAIT | TCPF_SYN_RECV));
-}
-
 /* The same for TCP. */
 static int push_tcp(struct pst_sock *ps)
 {
 	struct pst_txq_entry *e[PST_TX_CHUNK] __uninitialized;
-	bool again = true;
 
 	while (pst_txq_len(ps)) {
 		u32 n = txq_front(ps, e);
 		int sent = pst_txq_send(ps, e, n, false);
 
-		if (sent == -EAGAIN || (sent < 0 && (is_over(ps->sk) || !again)))
-			return sent;
 		if (sent < 0)
-			again = false;
-		else
-			txq_advance(ps, n, sent);
+			return sent;
+		txq_advance(ps, n, sent);
 	}
 	return 0;
 }

@@ -38,7 +38,9 @@
  *                                 in the ring too
  *                    ENOTCONN     the connection is over, in order: both sides have
  *                                 shut down and all was acknowledged
- *                    other        the connection failed with this errno
+ *                    other        the connection failed with this errno.  An ICMP error of
+ *                                 one that goes on is not told, and no slot is refused for
+ *                                 it, be IP_RECVERR set: the stream has no gap
  *           NS_PST_EVENT with fd -1 and err ENOBUFS, if the ring's flags ask for it
  *                    (NR_PST_TELL_LOW): the application holds too many buffers, see
  *                    NR_PST_LOW; with NS_PST_CLEAR: no longer

@@ -315,6 +315,19 @@ static void passing_error(void **state)
 	assert_int_equal(taken, 1000);
 	assert_int_equal(ring->c.tx_failed, 0);
 	end();
+	begin(NULL);			/* of what goes at once, too */
+	{
+		struct pst_txq_entry e = entry(1000, false), *list[] = { &e };
+
+		error = -EHOSTUNREACH;
+		passing = true;
+		room = 1000;
+		assert_int_equal(pst_txq_send(ps, list, 1, false), 1000);
+		spin_lock_bh(&ring->lock);
+		release_entry(ring, &e);
+		spin_unlock_bh(&ring->lock);
+	}
+	end();
 	begin(NULL);
 	assert_true(add(1000));
 	error = -EHOSTUNREACH;

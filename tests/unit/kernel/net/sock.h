@@ -8,6 +8,7 @@
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 
+enum { TCP_ESTABLISHED = 1, TCP_CLOSE = 7 };
 #define RCV_SHUTDOWN	1
 #define SEND_SHUTDOWN	2
 #define SOCK_DEAD	0
