@@ -266,4 +266,18 @@ static inline int pst_send_pages(struct sock *sk, struct bio_vec *bv, u32 n, siz
 }
 #endif
 
+/*
+ * How often the application has ended the socket's connection to make another one of it; not known
+ * of old kernels.
+ */
+static inline int pst_sk_disconnects(const struct sock *sk)
+{
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0) || \
+    (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 1, 61) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0))
+	return sk->sk_disconnects;
+#else
+	return 0;
+#endif
+}
+
 #endif /* PST_COMPAT_H */

@@ -11,7 +11,8 @@
  * application closes the connection as ever.  Nothing tells us of it, so it is
  * noticed (SOCK_DEAD) when a slot of it is to be published or sent, when its
  * number is registered again, and by a sweep once a second; from the first
- * notice on no slot carries its number.
+ * notice on no slot carries its number.  So is a socket that the application has
+ * disconnected and connected anew.
  *
  * That is TCP.  Other sockets have a table of operations (struct pst_proto): UDP in
  * udp.c, all the others in generic.c.  Their callbacks may come without any lock, under
@@ -29,6 +30,7 @@
 #include <net/inet_connection_sock.h>
 #include <net/tcp.h>
 
+#include "compat.h"
 #include "nic.h"
 #include "port.h"
 #include "stack.h"
@@ -85,6 +87,9 @@ static void note_change(struct pst_sock *ps)
 	struct sock *sk = ps->sk;
 
 	if (sk->sk_state != TCP_CLOSE) {
+		/* Nothing has told of that; what waits is not for the new peer. */
+		if (unlikely(pst_sk_disconnects(sk) != ps->disconnects))
+			set_bit(PST_SOCK_RECONNECTED, &ps->flags);
 		if (sk->sk_shutdown & SEND_SHUTDOWN)
 			set_bit(PST_SOCK_SHUT, &ps->flags);
 	} else if (sk->sk_err && !is_in_order(ps)) {
@@ -367,6 +372,7 @@ static int adopt(struct pst_sock *ps, struct file *file)
 		hook(ps);
 	write_unlock_bh(&sk->sk_callback_lock);
 	if (!err) {
+		ps->disconnects = pst_sk_disconnects(sk);
 		note_change(ps);	/* what has been so far */
 		enter_number(ps, file);
 		pst_sock_drain(ps);

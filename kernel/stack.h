@@ -60,6 +60,7 @@ enum {
 	PST_SOCK_GONE,		/* unregistered */
 	PST_SOCK_EOS_SEEN,	/* not TCP: receiving has met the end of the stream */
 	PST_SOCK_TORN,		/* what waited outside TCP was dropped */
+	PST_SOCK_RECONNECTED,	/* TCP: the application has made another connection of it */
 	PST_SOCK_SHUT,		/* TCP: our end of the stream was sent, the connection not over then */
 	PST_SOCK_ARRIVED,	/* datagrams have come that nobody has looked at */
 };
@@ -115,6 +116,7 @@ struct pst_sock {
 	/* jiffies; what is queued then is lost. With PST_SOCK_CLOSING or _CLOSE_HELD */
 	unsigned long close_by;
 	u32 close_at;			/* how far it was when close_by was set. With _CLOSE_HELD */
+	int disconnects;		/* of the socket, when it was registered.  TCP */
 	u64 held_in;	/* TX sync that held a slot back: later ones may not pass */
 	atomic_t held;	/* slots of it that a TX sync has left in a ring */
 
@@ -221,10 +223,11 @@ static inline u32 pst_txq_len(const struct pst_sock *ps)
 	return unlikely(ps->txq) ? ps->txq->tail - ps->txq->head : 0;
 }
 
-/* Closed by the application; exact under the socket lock. */
+/* Closed by the application, or connected elsewhere; exact under the socket lock. */
 static inline bool pst_sock_dead(const struct pst_sock *ps)
 {
-	return sock_flag(ps->sk, SOCK_DEAD) || test_bit(PST_SOCK_GONE, &ps->flags);
+	return sock_flag(ps->sk, SOCK_DEAD) ||
+	       READ_ONCE(ps->flags) & (BIT(PST_SOCK_GONE) | BIT(PST_SOCK_RECONNECTED));
 }
 
 /* Writes the next unpublished slot; the caller has seen pst_ring_room(). */

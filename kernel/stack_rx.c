@@ -434,7 +434,7 @@ void pst_sock_drain(struct pst_sock *ps)
 	unsigned long flags = READ_ONCE(ps->flags);
 
 	/* The registered application has closed it: nobody to deliver to. */
-	if (unlikely(sock_flag(ps->sk, SOCK_DEAD)))
+	if (unlikely(sock_flag(ps->sk, SOCK_DEAD) || flags & BIT(PST_SOCK_RECONNECTED)))
 		return;
 	if (unlikely(flags & BIT(PST_SOCK_CLOSING)))
 		return pst_sock_discard(ps->sk);

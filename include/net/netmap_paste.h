@@ -69,6 +69,8 @@
  * are not congested have everything in TCP once poll() has returned, unless buffers
  * are so low that the TX ring was not emptied (nm_tx_pending()); for the others
  * wait for NS_PST_CLEAR, or send NS_PST_SHUT and wait for ENOTCONN or an error.
+ * A socket that is disconnected (AF_UNSPEC) and connected anew counts as closed, and may be
+ * registered again.
  * While you cannot send and therefore release no RX slot, set cur to tail: events still
  * come, some slots are kept for them.
  *

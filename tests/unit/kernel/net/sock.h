@@ -34,6 +34,7 @@ struct sock {
 	struct proto *sk_prot;
 	void (*sk_state_change)(struct sock *sk);
 	u32 snd_una;
+	int sk_disconnects;
 	wait_queue_head_t wait;
 };
 
