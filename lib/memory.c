@@ -4,8 +4,10 @@
  * mapping, so that a buffer index means the same address in all of them.
  */
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include "internal.h"
 
@@ -17,6 +19,36 @@ static struct nmem_d *find_region(struct nmctx *ctx, uint16_t mem_id)
 	while (m && m->mem_id != mem_id)
 		m = m->next;
 	return m;
+}
+
+/*
+ * Does the port of @d lie in the memory that was supplied?  One that exists already has its own, whatever is supplied, and
+ * the request says nothing of it.  So what is written into our netmap_if through the descriptor must show in the memory.
+ * 0 or an errno.
+ */
+static int check_supplied(const struct nmport_d *d)
+{
+	uint64_t at = d->reg.nr_offset + offsetof(struct netmap_if, ni_bufs_head);
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), begin = at & ~(page - 1);
+	volatile uint32_t *theirs, *ours;
+	uint32_t value;
+	char *map;
+	int same;
+
+	if (at + sizeof(*ours) > d->extmem->nro_info.nr_memsize)
+		return EBUSY;
+	map = mmap(NULL, page, PROT_READ | PROT_WRITE, MAP_SHARED, d->fd, (off_t)begin);
+	if (map == MAP_FAILED)
+		return errno;
+	theirs = (void *)(map + (at - begin));
+	ours = (void *)(uintptr_t)(d->extmem->nro_usrptr + at);
+	value = *theirs;
+	same = *ours == value;
+	*theirs = ~value;
+	same = same && *ours == ~value;
+	*theirs = value;
+	munmap(map, page);
+	return same ? 0 : EBUSY;
 }
 
 /* A new entry for the region of @d; called with the context's lock held. */
@@ -31,6 +63,14 @@ static struct nmem_d *add_region(struct nmport_d *d)
 	memset(m, 0, sizeof(*m));
 	m->mem_id = d->reg.nr_mem_id;
 	if (d->extmem) {
+		err = check_supplied(d);
+		if (err) {
+			nmctx_free(ctx, m);
+			errno = err;
+			nmctx_ferror(ctx, err == EBUSY ? "%s: the port exists already, in other memory than was supplied" :
+				     "%s: cannot look at the port's memory", d->hdr.nr_name);
+			return NULL;
+		}
 		m->mem = (void *)(uintptr_t)d->extmem->nro_usrptr;
 		m->size = d->extmem->nro_info.nr_memsize;
 		m->is_extmem = 1;

@@ -217,6 +217,37 @@ static void extmem(void **state)
 }
 
 /* Memory that is a file's, mapped until the specification is forgotten. */
+/* A port that exists has its memory already: what was supplied is not taken for it, whatever is in there. */
+static void extmem_of_a_port_that_exists(void **state)
+{
+	static char memory[1 << 17] __attribute__((aligned(4096)));
+	struct nmport_d *d;
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		d = nmport_prepare("stack:0");
+		memset(memory, i == 1 ? 0xff : 0, sizeof(memory));
+		if (i == 2)	/* as an earlier life has left it, the same to the last bit */
+			memcpy(memory, mock_region(), 4096);
+		assert_int_equal(nmport_extmem(d, memory, i == 3 ? 64 : sizeof(memory)), 0);
+		assert_int_equal(nmport_open_desc(d), -1);
+		assert_int_equal(errno, EBUSY);
+		assert_non_null(strstr(mock.messages, "exists already"));
+		assert_null(d->nifp);
+		assert_int_equal(mock.maps, 0);
+		assert_int_equal(mock.devices, 0);
+		*mock.messages = 0;
+		nmport_undo_prepare(d);
+	}
+	mock.extmem = memory;
+	mock.mmap_err = ENOMEM;
+	d = nmport_prepare("stack:0");
+	assert_int_equal(nmport_extmem(d, memory, sizeof(memory)), 0);
+	assert_int_equal(nmport_open_desc(d), -1);
+	assert_int_equal(errno, ENOMEM);
+	nmport_undo_prepare(d);
+}
+
 static void extmem_from_file(void **state)
 {
 	char path[] = "/tmp/port_test.XXXXXX", word[5] = "";
@@ -514,7 +545,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(open_close), T(rings_bound), T(open__each_step_fails),
 		T(steps_and_undos), T(register__failure_restores),
-		T(one_mapping_per_region), T(extmem), T(extmem_from_file), T(offset),
+		T(one_mapping_per_region), T(extmem), T(extmem_of_a_port_that_exists), T(extmem_from_file), T(offset),
 		T(region_port), T(inject), T(open__each_allocation_fails), T(context_hooks),
 		T(context_without_hooks), T(threadsafe),
 	};
