@@ -741,8 +741,10 @@ static int loop_open(struct loop *l, struct worker *w)
 	if (conns_init(&l->set, w))
 		return worker_fail("buffers", ENOMEM);
 	err = open_port(l);
-	if (err)
-		return worker_fail("cannot open a stack port", -err);
+	if (err) {
+		fprintf(stderr, "phttpd: cannot open a stack port: %s\n", paste_strerror(NETMAP_REQ_REGISTER, err));
+		return -1;
+	}
 	l->rare = epoll_create1(EPOLL_CLOEXEC);
 	if (l->rare < 0 || watch(l, w->timer_fd) || watch(l, w->stop_fd))
 		return worker_fail("epoll", errno);

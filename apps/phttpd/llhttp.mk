@@ -9,7 +9,7 @@ ifeq ($(shell $(PKG_CONFIG) --exists libllhttp 2>/dev/null && echo yes),yes)
 LLHTTP_CFLAGS := $(shell $(PKG_CONFIG) --cflags libllhttp)
 LLHTTP_LIBS := $(shell $(PKG_CONFIG) --libs libllhttp)
 else ifneq ($(wildcard /usr/share/llhttp/llhttp.c),)
-# Strict: where CRLF is due, nothing else will do. Else a lone CR ends a line for us and not for who passes requests on.
+# Strict: else a lone CR ends a line for us and not for who passes requests on.
 LLHTTP_CFLAGS := -I/usr/share/include/llhttp -DLLHTTP_STRICT_MODE=1
 LLHTTP_SRCS := $(addprefix /usr/share/llhttp/,llhttp.c api.c http.c)
 endif

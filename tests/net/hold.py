@@ -85,6 +85,28 @@ def refused(status, why, *command):
 
 
 # [short]
+def test_second_server():
+    """A second phttpd does not share the first one's rings, whose requests it would take; nor does one start on rings too small for it."""
+    phttpd = ("apps/phttpd/phttpd", "--backend", "paste")
+    with held("stack:phttpd", "--slots", "64") as hold:
+        refused(1, "rings of 64 slots", *phttpd)
+        hold.end()
+    with held("stack:phttpd") as hold:
+        first = t.Process([*phttpd, "--port", "8080"])
+        try:
+            t.true("listening" in first.readline(60), "the first one serves")
+            refused(1, "busy", *phttpd, "--port", "8081")
+            s = t.connect(port=8080)
+            s.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            t.true(s.recv(1000).startswith(b"HTTP/1.1 200"), "the first one answers")
+            s.close()
+        finally:
+            first.signal(signal.SIGTERM)
+        t.eq(first.wait(), 0, "status of the first one")
+        hold.end()
+
+
+# [short]
 def test_all_or_none():
     """When one interface cannot be attached none is, a server that has the port notwithstanding; what others attached stays."""
     with t.Server(attach=None) as server:
