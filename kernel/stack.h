@@ -258,11 +258,14 @@ static inline void pst_sock_failed(struct pst_sock *ps, int err)
 /*
  * Does TCP send after all what it answered with @sent?  With IP_RECVERR it tells an ICMP error of a
  * living connection once, in the place of sending; that ends nothing, and must leave no gap in the
- * stream.  Socket locked, so no other error comes in between.
+ * stream.  Socket locked, so no other error comes in between; but SO_ERROR may take that one
+ * away before TCP has it, which says EPIPE then.
  */
 static inline bool pst_tcp_passing(const struct sock *sk, int sent)
 {
-	return sent < 0 && sent != -EAGAIN && sent != -EPIPE && sk->sk_state != TCP_CLOSE;
+	if (sent == -EPIPE && sk->sk_shutdown & SEND_SHUTDOWN)
+		return false;
+	return sent < 0 && sent != -EAGAIN && sk->sk_state != TCP_CLOSE;
 }
 
 /* Not TCP: does @err concern one message, and the next ones may go? */

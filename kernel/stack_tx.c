@@ -228,12 +228,13 @@ static __always_inline int copy_to_tcp(struct pst_ring *ring, struct pst_sock *p
 	int sent = -EAGAIN;
 
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, &kv, 1, kv.iov_len);
-	if (unlikely(pst_sock_dead(ps)))
+	if (unlikely(pst_sock_dead(ps))) {
 		sent = -EPIPE;
-	else if (likely(goes_first(ring, ps)))
+	} else if (likely(goes_first(ring, ps))) {
 		sent = tcp_sendmsg_locked(ps->sk, &msg, kv.iov_len);
-	if (unlikely(pst_tcp_passing(ps->sk, sent)))
-		sent = tcp_sendmsg_locked(ps->sk, &msg, kv.iov_len);
+		if (unlikely(pst_tcp_passing(ps->sk, sent)))
+			sent = tcp_sendmsg_locked(ps->sk, &msg, kv.iov_len);
+	}
 	if (likely(sent > 0)) {
 		ring->c.tx_bytes += sent;
 		ring->c.tx_copied += sent;

@@ -9,7 +9,9 @@ WARN	:= -Wall -Wextra -Wshadow -Wmissing-prototypes -Wstrict-prototypes
 # are gcc's.
 KERNEL	:= -Itests/unit/kernel -Ikernel -D__KERNEL__ -fno-strict-aliasing -Wno-unused-parameter -Wno-sign-compare \
 	   -idirafter $(shell gcc -print-file-name=include)
-flags	 = -std=gnu11 $(if $(filter lab/%,$<),,-D_GNU_SOURCE) $(WARN) -Werror -O2 \
+# Compiled as they are by whoever learns from them.
+EXAMPLES := $(addprefix apps/,$(addsuffix /%,echo plog proxy udpecho))
+flags	 = -std=gnu11 $(if $(filter $(EXAMPLES) lab/%,$<),,-D_GNU_SOURCE) $(WARN) -Werror -O2 \
 	   $(if $(filter tests/unit/kernel%,$<),$(KERNEL)) -Iinclude -Ilib -Iapps/phttpd -Iapps/pastectl \
 	   -DHAVE_URING -DHAVE_PASTE $(if $(filter tests/%,$<),-Wno-unused-function)
 

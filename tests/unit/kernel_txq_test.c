@@ -307,14 +307,16 @@ static void connection_fails(void **state)
 /* An error that ends nothing is tried again once; the stream has no gap. */
 static void passing_error(void **state)
 {
-	begin(NULL);
-	assert_true(add(1000));
-	error = -EHOSTUNREACH;
-	passing = true;
-	write_space(1000);
-	assert_int_equal(taken, 1000);
-	assert_int_equal(ring->c.tx_failed, 0);
-	end();
+	for (int e = 0; e < 2; e++) {
+		begin(NULL);
+		assert_true(add(1000));
+		error = e ? -EPIPE : -EHOSTUNREACH;	/* as it is when SO_ERROR was quicker */
+		passing = true;
+		write_space(1000);
+		assert_int_equal(taken, 1000);
+		assert_int_equal(ring->c.tx_failed, 0);
+		end();
+	}
 	begin(NULL);			/* of what goes at once, too */
 	{
 		struct pst_txq_entry e = entry(1000, false), *list[] = { &e };
