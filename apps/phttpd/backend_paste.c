@@ -760,16 +760,24 @@ static int loop_open(struct loop *l, struct worker *w)
 	return err ? worker_fail("cannot register the listening socket", -err) : 0;
 }
 
-static void loop_close(struct loop *l)
+/* What was answered leaves, also to who has no client any more because its answer was the last one. */
+static void close_clients(struct loop *l)
 {
 	struct conn *conn;
-	uint32_t idx;
 
-	if (l->tx && produced(l))
-		hand_over(l);	/* also what closes its connection, which has no client any more */
+	if (produced(l))
+		hand_over(l);
 	while ((conn = conns_any(&l->set)))
 		client_close(l, client_of(&conn->http));
 	run_all(l);		/* frees */
+}
+
+static void loop_close(struct loop *l)
+{
+	uint32_t idx;
+
+	if (l->tx)
+		close_clients(l);
 	conns_destroy(&l->set);
 	if (in_place(l))
 		space_set_owner(store_space(l->w->opt->store), NULL, NULL);
