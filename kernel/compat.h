@@ -272,8 +272,9 @@ static inline int pst_send_pages(struct sock *sk, struct bio_vec *bv, u32 n, siz
  */
 static inline int pst_sk_disconnects(const struct sock *sk)
 {
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0) || \
-    (LINUX_VERSION_CODE >= KERNEL_VERSION(6, 1, 61) && LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0))
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 6, 0) ||		\
+	(LINUX_VERSION_CODE >= KERNEL_VERSION(6, 1, 61) &&	\
+	 LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0))
 	return sk->sk_disconnects;
 #else
 	return 0;

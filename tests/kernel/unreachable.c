@@ -52,7 +52,7 @@ static void unreachable(int sock, int peer)
 		.seq = htonl(expected(peer)),
 	};
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	struct sockaddr_in from, to;
+	struct sockaddr_in from = { 0 }, to = { 0 };
 	int raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP);
 	struct pollfd pfd = { .fd = sock };
 	socklen_t len = sizeof(from);

@@ -166,6 +166,7 @@ static void stop(struct netmap_if *nifp)
 {
 	l.port = nmport_new();
 	l.port->nifp = nifp;
+	l.rx = l.tx;		/* both are of one port */
 	l.rare = -1;
 	syncs = 0;
 	loop_close(&l);
