@@ -90,7 +90,7 @@ def test_device_dax():
         modprobe -a libnvdimm nfit nd_pmem device_dax dax_pmem
         ndctl destroy-namespace -f all > /dev/null 2>&1
         ndctl create-namespace -m devdax -a 4k > /dev/null
-        apps/pastectl/pastectl region create /dev/dax0.0
+        apps/pastectl/pastectl region create --replace /dev/dax0.0
         apps/pastectl/pastectl region show /dev/dax0.0 | grep -q 'flushed stores are durable'
         """, timeout=60)
     log = survives("/dev/dax0.0")
