@@ -240,7 +240,6 @@ static const struct request requests[] = {
 int main(int argc, char **argv)
 {
 	system("modprobe -q sctp");
-	announce_vmalloc();
 	supply_memory();
 	fault_begin();
 	fault_all(requests, sizeof(requests) / sizeof(*requests), argc, argv);

@@ -76,7 +76,7 @@ static bool disarm(void)
 	return atoi(left) == 0;
 }
 
-/* Of requests with tables: vmalloc tells of its failures by a line and a stack. */
+/* Of attaching: vmalloc tells of its failures by a line and a stack. */
 static void announce_vmalloc(void)
 {
 	t_announce("vmalloc error");
