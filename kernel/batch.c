@@ -109,8 +109,13 @@ static bool may_go_directly(const struct pst_batch *batch)
 	return true;
 }
 
+/* As netdev_core_pick_tx(), which is not ours to call. */
 static u16 pick_queue(struct net_device *dev, struct sk_buff *skb)
 {
+#ifdef CONFIG_XPS
+	if (skb->sender_cpu - 1 >= (u32)NR_CPUS)
+		skb->sender_cpu = raw_smp_processor_id() + 1;
+#endif
 	if (dev->real_num_tx_queues == 1)
 		return 0;
 	if (dev->netdev_ops->ndo_select_queue)

@@ -549,6 +549,23 @@ def test_by_queue():
     t.le(cross, sum(ring["frames"] for ring in state["rings"]) // 20, "packets brought by another ring's queue")
 
 
+def transmitted(queue):
+    return int(re.search(r"\btx(?:_queue_)?%d_packets: (\d+)" % queue, t.guest().sh("ethtool -S eth0")).group(1))
+
+
+# [short cpus=2 queues=2]
+def test_queue_of_cpu():
+    """With xps_cpus, which drivers set up, what a thread sends leaves by the transmit queue of its CPU."""
+    transmit_queues("cpus")
+    for cpu in (1, 0):
+        with Spread(rings=1, by_queue=False, cpu=cpu):
+            before = [transmitted(queue) for queue in (0, 1)]
+            t.exchange(32, t.MEGABYTE // 16)
+            sent = [transmitted(queue) - b for queue, b in zip((0, 1), before)]
+        t.ge(sent[cpu], 1000, "packets sent by queue %d" % cpu)
+        t.le(sent[1 - cpu], sum(sent) // 8, "of %d packets, those sent by the other queue" % sum(sent))
+
+
 # [short cpus=2 queues=2]
 def test_other_queue():
     """All connections on one ring, packets on the queues of both: every stream is exact, and what the other ring brought is counted."""

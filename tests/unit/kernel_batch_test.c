@@ -5,6 +5,7 @@
  * nothing.
  */
 #define CONFIG_NETFILTER_EGRESS	1
+#define CONFIG_XPS		1
 #include "test.h"
 #include "../../kernel/batch.c"
 
@@ -43,7 +44,12 @@ struct pst_nic *pst_port_first_nic(struct pst_port *port) { return &nic; }
 bool dev_nit_active_rcu(struct net_device *d) { return captured; }
 void migrate_disable(void) { migration++; }
 void migrate_enable(void) { migration--; }
-u16 netdev_pick_tx(struct net_device *d, struct sk_buff *skb, struct net_device *sb) { return next_queue; }
+/* With xps_cpus the sender's CPU counts. */
+u16 netdev_pick_tx(struct net_device *d, struct sk_buff *skb, struct net_device *sb)
+{
+	assert_int_equal(skb->sender_cpu, raw_smp_processor_id() + 1);
+	return next_queue;
+}
 
 static void note(struct sk_buff *skb, bool direct, bool more)
 {

@@ -78,6 +78,7 @@ struct sk_buff {
 	bool gso, encapsulation, vlan, frag_list, sec_path;
 	bool dst, skips_egress;
 	u32 csum_start, transport;
+	unsigned int sender_cpu;
 };
 
 #define CHECKSUM_NONE		0

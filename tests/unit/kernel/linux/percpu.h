@@ -9,5 +9,7 @@
 #define this_cpu_write(name, value)	((name) = (value))
 #define this_cpu_ptr(p)			(p)
 #define smp_processor_id()		0
+#define raw_smp_processor_id()		0
+#define NR_CPUS				64
 
 #endif
