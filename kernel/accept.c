@@ -43,6 +43,7 @@ struct pst_listener {
 	struct pst_ring *ring;		/* whose syncs accept */
 	struct pst_rings among;		/* with which connections are registered */
 	int fd;
+	bool renumbered;		/* @fd is not its number any more; under port->mutex */
 	u32 steer;
 	struct pst_owner owner;
 	struct rcu_head rcu;
@@ -195,6 +196,77 @@ static void listener_free(struct pst_listener *l)
 	kfree_rcu(l, rcu);
 }
 
+/* A grace period ago it was silenced. */
+static void listener_unregister(struct pst_listener *l)
+{
+	struct pst_port *port = l->port;
+
+	list_del(&l->node);
+	port->nsocks--;
+	unhook(l);
+	spin_lock_bh(&l->ring->lock);
+	list_del_init(&l->ready_node);
+	spin_unlock_bh(&l->ring->lock);
+	pst_nic_unsteer(port, l->steer);
+	listener_free(l);
+}
+
+/* Nobody can accept by its number any more. */
+static bool is_over(const struct pst_listener *l)
+{
+	return l->sk->sk_state != TCP_LISTEN || l->renumbered ||
+	       !pid_has_task(l->owner.tgid, PIDTYPE_TGID);
+}
+
+/* Those that are over, or all: one grace period however many they are. */
+static void unregister_listeners(struct pst_port *port, bool all)
+{
+	struct pst_listener *l, *next;
+	LIST_HEAD(leaving);
+
+	lockdep_assert_held(&port->mutex);
+	list_for_each_entry_safe(l, next, &port->listeners, node)
+		if (all || is_over(l)) {
+			silence(l);
+			list_move(&l->node, &leaving);
+		}
+	if (list_empty(&leaving))
+		return;
+	synchronize_rcu();
+	list_for_each_entry_safe(l, next, &leaving, node)
+		listener_unregister(l);
+}
+
+/* Its socket, counted, by the number that the caller, its owner, registered; NULL if that is another's now. */
+static struct socket *by_number(const struct pst_listener *l)
+{
+	int err;
+	struct socket *sock = sockfd_lookup(l->fd, &err);
+
+	if (!sock || sock->sk == l->sk)
+		return sock;
+	sockfd_put(sock);
+	return NULL;
+}
+
+/* A number of @sk's that was registered, and closed while it has others, does not stand in the way. */
+static void forget_former(struct pst_port *port, const struct sock *sk)
+{
+	struct pst_listener *l;
+	struct socket *sock;
+
+	list_for_each_entry(l, &port->listeners, node) {
+		if (l->sk != sk || !pst_owned_by_caller(&l->owner))
+			continue;
+		sock = by_number(l);
+		if (sock)
+			sockfd_put(sock);
+		else
+			l->renumbered = true;
+	}
+	unregister_listeners(port, false);
+}
+
 /* -EBUSY: registered already, or somebody else's; -ENOMEM, -ENOSPC. */
 int pst_listener_register(struct pst_port *port, const struct pst_rings *among, struct sock *sk,
 			  int fd)
@@ -203,6 +275,7 @@ int pst_listener_register(struct pst_port *port, const struct pst_rings *among, 
 	int err;
 
 	lockdep_assert_held(&port->mutex);
+	forget_former(port, sk);
 	l = kzalloc(sizeof(*l), GFP_KERNEL_ACCOUNT);
 	if (!l)
 		return -ENOMEM;
@@ -234,41 +307,7 @@ err_free:
 	return err;
 }
 
-/* A grace period ago it was silenced. */
-static void listener_unregister(struct pst_listener *l)
-{
-	struct pst_port *port = l->port;
-
-	list_del(&l->node);
-	port->nsocks--;
-	unhook(l);
-	spin_lock_bh(&l->ring->lock);
-	list_del_init(&l->ready_node);
-	spin_unlock_bh(&l->ring->lock);
-	pst_nic_unsteer(port, l->steer);
-	listener_free(l);
-}
-
-/* Those that do not listen any more, or all: one grace period however many they are. */
-static void unregister_listeners(struct pst_port *port, bool all)
-{
-	struct pst_listener *l, *next;
-	LIST_HEAD(leaving);
-
-	lockdep_assert_held(&port->mutex);
-	list_for_each_entry_safe(l, next, &port->listeners, node)
-		if (all || l->sk->sk_state != TCP_LISTEN) {
-			silence(l);
-			list_move(&l->node, &leaving);
-		}
-	if (list_empty(&leaving))
-		return;
-	synchronize_rcu();
-	list_for_each_entry_safe(l, next, &leaving, node)
-		listener_unregister(l);
-}
-
-/* Forgets listeners that were closed or do not listen any more.  Under port->mutex. */
+/* Forgets listeners that were closed, do not listen any more, or were a process's that is gone.  Under port->mutex. */
 void pst_listeners_sweep(struct pst_port *port)
 {
 	unregister_listeners(port, false);
@@ -327,10 +366,12 @@ static void accept_waiting(struct pst_listener *l)
 	struct socket *listening;
 	int err;
 
-	listening = sockfd_lookup(l->fd, &err);
-	if (!listening)
-		return;		/* closed; the sweep finds it */
-	while (listening->sk == l->sk) {
+	listening = by_number(l);
+	if (!listening) {
+		l->renumbered = true;	/* or closed: the sweep finds it */
+		return;
+	}
+	for (;;) {
 		if (!pst_ring_room(ring) || pst_pool_short(&ring->pool)) {
 			enlist(l);
 			break;

@@ -407,6 +407,54 @@ static void full_ring(void)
 	close(l);
 }
 
+/* A connection to @number comes as a slot. */
+static void serves(uint16_t number)
+{
+	int peer = tcp_connect(AF_INET, number), fd = accepted(2000);
+
+	t_true(fd >= 0);
+	close(fd);
+	close(peer);
+}
+
+/*
+ * Who closes the number that was registered and has another one registers that, at once or when
+ * connections have come; so does who has the listener when the process that registered it is gone.
+ */
+static void other_number(void)
+{
+	uint16_t number;
+	int l = listener(AF_INET, &number), next, fd, status;
+	pid_t child;
+
+	t_note("another number");
+	next = dup(l);
+	close(l);
+	t_ok(port_register(&p, next));
+	t_fails(EBUSY, port_register(&p, next));
+	serves(number);
+
+	l = dup(next);
+	close(next);
+	next = tcp_connect(AF_INET, number);
+	t_true(accepted(100) < 0);
+	t_ok(port_register(&p, l));
+	fd = accepted(2000);
+	t_true(fd >= 0);
+	close(fd);
+	close(next);
+	close(l);
+
+	l = tcp_listen(AF_INET, &number);
+	child = fork();
+	if (!child)
+		_exit(port_register(&p, l) ? 1 : 0);
+	t_must(waitpid(child, &status, 0) == child && !status);
+	t_ok(port_register(&p, l));
+	serves(number);
+	close(l);
+}
+
 /* Another process with the same port accepts nothing: the descriptors are ours. */
 static void other_process(void)
 {
@@ -547,6 +595,7 @@ int main(void)
 	close_after_reset();
 	no_descriptors();
 	full_ring();
+	other_number();
 	other_process();
 	number_of_another();
 	ordinary_accept();
