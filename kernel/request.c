@@ -142,6 +142,15 @@ static int take_options(struct options *o, u16 reqtype, u64 first, size_t body)
 
 /* ------------------------------------------------------------ one by one */
 
+/*
+ * Whether the answer can go where @was came from, asked before anything is done: what is done and
+ * cannot be told would have to be undone.
+ */
+static bool is_writable(void __user *to, const void *was, size_t size)
+{
+	return !copy_to_user(to, was, size);
+}
+
 /* The indexes of buffers to keep, in memory that the caller frees. */
 static u32 *copy_keep(const struct nmreq_opt_pst_keep *keep)
 {
@@ -172,6 +181,8 @@ static int register_ext(struct pst_file *pf, struct nmreq_header *hdr, union bod
 	u32 *keep = NULL;
 	int err;
 
+	if (!is_writable(&o->uext->nro_info, &o->extmem.nro_info, sizeof(o->extmem.nro_info)))
+		return -EFAULT;
 	if (ext.nkeep) {
 		keep = copy_keep(&o->keep);
 		if (IS_ERR(keep))
@@ -449,7 +460,8 @@ static int run_request(struct pst_file *pf, struct nmreq_header *hdr)
 	if (!call)
 		return -ENOMEM;
 	err = -EFAULT;
-	if (copy_from_user(&call->body, ubody, req->body))
+	if (copy_from_user(&call->body, ubody, req->body) ||
+	    !is_writable(ubody, &call->body, req->body))
 		goto out;
 	err = take_options(&call->options, hdr->nr_reqtype, hdr->nr_options, req->body);
 	if (err)
@@ -468,7 +480,7 @@ long pst_request(struct pst_file *pf, void __user *arg)
 	struct nmreq_header hdr;
 	long err;
 
-	if (copy_from_user(&hdr, arg, sizeof(hdr)))
+	if (copy_from_user(&hdr, arg, sizeof(hdr)) || !is_writable(arg, &hdr, sizeof(hdr)))
 		return -EFAULT;
 	mutex_lock(&pf->mutex);
 	err = run_request(pf, &hdr);
@@ -561,7 +573,7 @@ long pst_request_legacy(struct pst_file *pf, unsigned int cmd, void __user *arg)
 	struct nmreq old;
 	long err;
 
-	if (copy_from_user(&old, arg, sizeof(old)))
+	if (copy_from_user(&old, arg, sizeof(old)) || !is_writable(arg, &old, sizeof(old)))
 		return -EFAULT;
 	old.nr_name[sizeof(old.nr_name) - 1] = '\0';
 	if (old.nr_version < NETMAP_MIN_API)
