@@ -145,9 +145,12 @@ static int carve(struct pst_region *region, const struct pst_geometry *g,
 	region->ctl = vmap(region->ext->page, region->buf_ofs >> PAGE_SHIFT, VM_MAP, PAGE_KERNEL);
 	if (!region->ctl)
 		return -ENOMEM;
-	memset(region->ctl, 0, region->buf_ofs);
 	err = pst_bufs_init_ext(&region->bufs, bufs, region->ext, region->buf_ofs >> PAGE_SHIFT);
-	return err ?: pst_bufs_keep(&region->bufs, cfg->keep, cfg->nkeep);
+	if (!err)
+		err = pst_bufs_keep(&region->bufs, cfg->keep, cfg->nkeep);
+	if (!err)	/* a refusal leaves the memory as it was */
+		memset(region->ctl, 0, region->buf_ofs);
+	return err;
 }
 
 /*
