@@ -262,10 +262,18 @@ static __always_inline struct sk_buff *next_skb(struct sock *sk, u32 seq, u32 *o
 }
 
 /*
+ * Urgent data is in line, as with SO_OOBINLINE: a mark that waits for recv(MSG_OOB) would stop the
+ * stream for good, and the next mark would take the byte out of it.
+ */
+static void forget_urgent(struct tcp_sock *tp)
+{
+	if (unlikely(tp->urg_data))
+		WRITE_ONCE(tp->urg_data, 0);
+}
+
+/*
  * What tcp_read_sock() does, with a quarter of its queue walks: TCP is told once per
- * packet what was taken (acknowledgements, window and autotuning are its own).  Urgent
- * data is in line, as with SO_OOBINLINE: a mark that waits for recv(MSG_OOB) would stop
- * the stream for good.
+ * packet what was taken (acknowledgements, window and autotuning are its own).
  */
 static void drain_queue(struct pst_sock *ps)
 {
@@ -274,8 +282,6 @@ static void drain_queue(struct pst_sock *ps)
 	struct sk_buff *skb;
 	u32 off, len, got;
 
-	if (unlikely(tp->urg_data))
-		WRITE_ONCE(tp->urg_data, 0);
 	while ((skb = next_skb(sk, tp->copied_seq, &off))) {
 		len = skb->len - off;
 		if (unlikely(!len)) {	/* a FIN and nothing else: have it eaten */
@@ -438,6 +444,7 @@ void pst_sock_drain(struct pst_sock *ps)
 		return;
 	if (unlikely(flags & BIT(PST_SOCK_CLOSING)))
 		return pst_sock_discard(ps->sk);
+	forget_urgent(tcp_sk(ps->sk));
 	if (unlikely(flags & BIT(PST_SOCK_NEW)) && !tell_new(ps))
 		return;
 	if (likely(!(flags & BIT(PST_SOCK_PAUSED))))
