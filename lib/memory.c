@@ -23,8 +23,8 @@ static struct nmem_d *find_region(struct nmctx *ctx, uint16_t mem_id)
 
 /*
  * Does the port of @d lie in the memory that was supplied?  One that exists already has its own, whatever is supplied, and
- * the request says nothing of it.  So what is written into our netmap_if through the descriptor must show in the memory.
- * 0 or an errno.
+ * the request says nothing of it.  So what is written into our netmap_if, which is nobody else's, through the descriptor
+ * must show in the memory.  0 or an errno.
  */
 static int check_supplied(const struct nmport_d *d)
 {
@@ -63,14 +63,6 @@ static struct nmem_d *add_region(struct nmport_d *d)
 	memset(m, 0, sizeof(*m));
 	m->mem_id = d->reg.nr_mem_id;
 	if (d->extmem) {
-		err = check_supplied(d);
-		if (err) {
-			nmctx_free(ctx, m);
-			errno = err;
-			nmctx_ferror(ctx, err == EBUSY ? "%s: the port exists already, in other memory than was supplied" :
-				     "%s: cannot look at the port's memory", d->hdr.nr_name);
-			return NULL;
-		}
 		m->mem = (void *)(uintptr_t)d->extmem->nro_usrptr;
 		m->size = d->extmem->nro_info.nr_memsize;
 		m->is_extmem = 1;
@@ -98,8 +90,15 @@ static struct nmem_d *add_region(struct nmport_d *d)
 
 int nmi_memory_get(struct nmport_d *d)
 {
+	int err = d->extmem ? check_supplied(d) : 0;
 	struct nmem_d *m;
 
+	if (err) {
+		errno = err;
+		nmctx_ferror(d->ctx, err == EBUSY ? "%s: the port exists already, in other memory than was supplied" :
+			     "%s: cannot look at the port's memory", d->hdr.nr_name);
+		return -1;
+	}
 	nmctx_lock(d->ctx);
 	m = find_region(d->ctx, d->reg.nr_mem_id);
 	if (!m)

@@ -216,12 +216,12 @@ static void extmem(void **state)
 	nmport_close(d);
 }
 
-/* Memory that is a file's, mapped until the specification is forgotten. */
 /* A port that exists has its memory already: what was supplied is not taken for it, whatever is in there. */
 static void extmem_of_a_port_that_exists(void **state)
 {
 	static char memory[1 << 17] __attribute__((aligned(4096)));
-	struct nmport_d *d;
+	static char other[sizeof(memory)] __attribute__((aligned(4096)));
+	struct nmport_d *d, *first;
 
 	(void)state;
 	for (int i = 0; i < 4; i++) {
@@ -239,7 +239,20 @@ static void extmem_of_a_port_that_exists(void **state)
 		*mock.messages = 0;
 		nmport_undo_prepare(d);
 	}
+	/* Nor if this process has the port already, in memory that it supplied. */
 	mock.extmem = memory;
+	first = nmport_prepare("stack:0");
+	assert_int_equal(nmport_extmem(first, memory, sizeof(memory)), 0);
+	assert_int_equal(nmport_open_desc(first), 0);
+	d = nmport_prepare("stack:0");
+	assert_int_equal(nmport_extmem(d, other, sizeof(other)), 0);
+	assert_int_equal(nmport_open_desc(d), -1);
+	assert_int_equal(errno, EBUSY);
+	assert_non_null(strstr(mock.messages, "exists already"));
+	*mock.messages = 0;
+	nmport_undo_prepare(d);
+	nmport_close(first);
+
 	mock.mmap_err = ENOMEM;
 	d = nmport_prepare("stack:0");
 	assert_int_equal(nmport_extmem(d, memory, sizeof(memory)), 0);
@@ -248,6 +261,7 @@ static void extmem_of_a_port_that_exists(void **state)
 	nmport_undo_prepare(d);
 }
 
+/* Memory that is a file's, mapped until the specification is forgotten. */
 static void extmem_from_file(void **state)
 {
 	char path[] = "/tmp/port_test.XXXXXX", word[5] = "";
