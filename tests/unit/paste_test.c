@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* include/paste.h, lib/paste.c, lib/explain.c: requests, slots, sentences. */
+#include <stdbool.h>
+#include <stdio.h>
 #include <unistd.h>
 #include <libnetmap.h>
 #include <paste.h>
@@ -245,12 +247,74 @@ static void sentences(void **state)
 	assert_string_equal(paste_strerror(1, 100000), "unknown error");
 }
 
+/* The requests that a heading of the manual's ERRORS names; a heading that names none: 0. */
+static size_t requests_of(const char *heading, uint16_t *request)
+{
+	static const struct { const char *name; uint16_t request; } names[] = {
+		{ "NETMAP_REQ_REGISTER", NETMAP_REQ_REGISTER },
+		{ "NETMAP_REQ_PST_ATTACH", NETMAP_REQ_PST_ATTACH },
+		{ "NETMAP_REQ_PST_DETACH", NETMAP_REQ_PST_DETACH },
+		{ "NETMAP_REQ_PST_FD_REG", NETMAP_REQ_PST_FD_REG },
+		{ "Any request", NETMAP_REQ_REGISTER },
+		{ "Any request", NETMAP_REQ_POOLS_INFO_GET },
+	};
+	size_t n = 0;
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strstr(heading, names[i].name))
+			request[n++] = names[i].request;
+	return n;
+}
+
+static int errno_of(const char *name, size_t len)
+{
+	for (int err = 1; err < 200; err++) {
+		const char *s = strerrorname_np(err);
+
+		if (s && strlen(s) == len && !memcmp(s, name, len))
+			return err;
+	}
+	return 0;
+}
+
+/* What paste(4) says of paste_strerror(): each error it lists of a request has a sentence of ours. */
+static void sentences__manual(void **state)
+{
+	FILE *f = fopen("../../doc/man/paste.4", "r");
+	size_t nrequests = 0, seen = 0;
+	bool errors = false;
+	uint16_t request[8];
+	char line[512];
+
+	(void)state;
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, ".SH ", 4))
+			errors = !strncmp(line + 4, "ERRORS", 6);
+		if (errors && !strncmp(line, ".SS ", 4))
+			nrequests = requests_of(line, request);
+		if (!errors || strncmp(line, ".B", 2))
+			continue;
+		for (char *p = strchr(line, 'E'); p; p = strchr(p, 'E')) {
+			size_t len = strspn(p, "ABCDEFGHIJKLMNOPQRSTUVWXYZ2");
+			int err = errno_of(p, len);
+
+			for (size_t i = 0; err && i < nrequests; i++, seen++)
+				if (!strcmp(paste_strerror(request[i], err), strerrordesc_np(err)))
+					fail_msg("no sentence for %.*s of request %u", (int)len, p, request[i]);
+			p += len;
+		}
+	}
+	fclose(f);
+	assert_true(seen > 40);
+}
+
 int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, mock_setup, mock_teardown)
 	const struct CMUnitTest tests[] = {
 		T(requests), T(requests__errors), T(receive), T(transmit),
-		T(extra_buffers), T(sentences),
+		T(extra_buffers), T(sentences), T(sentences__manual),
 	};
 
 	return cmocka_run_group_tests_name("paste", tests, NULL, NULL);
