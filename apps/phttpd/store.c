@@ -50,6 +50,7 @@
 
 #define BOUND_STEP	65536		/* writes until it is raised */
 #define BUFS_MAX	(1u << 26)	/* lines have 32 bits */
+#define PIECES_KEPT	256	/* room for so many pieces a write keeps for the next one */
 #define RING_SHARE	8	/* of a full log, this part is given up */
 #define SMALL		256	/* bytes that are not worth a buffer, once there is one */
 
@@ -335,8 +336,16 @@ struct store_write *store_begin(struct store *st, enum store_kind kind, uint64_t
 	return w;
 }
 
+/* One that had many pieces gives their memory back: what a client once sent is not to be held for good. */
 static void release(struct store_write *w)
 {
+	if (w->room > PIECES_KEPT) {
+		free(w->piece);
+		free(w->wal);
+		w->piece = NULL;
+		w->wal = NULL;
+		w->room = 0;
+	}
 	w->next = w->st->idle;
 	w->st->idle = w;
 }
