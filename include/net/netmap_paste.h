@@ -150,6 +150,10 @@
  * first ring bound by the caller.  PST_FD_BY_QUEUE: through that of the rings bound by the
  * caller which serves the NIC queue its last packet came from, if that is known and among
  * them.  A listener is always polled by the first ring; the flag is for its connections.
+ * With another ring: a descriptor that has bound that one (NR_REG_ONE_NIC).
+ *
+ * A listener is accepted from by @fd, the number.  When that is closed and the listener has
+ * others, connections wait for accept(2), or until one of those is registered.
  */
 struct nmreq_pst_fd_reg {
 	uint32_t fd;		/* (u) */
@@ -214,7 +218,7 @@ struct nmreq_opt_pst_keep {
 	X(rx_batch_max,	"most slots published by one sync") \
 	X(rx_in_place,	"payload bytes delivered where the NIC, or AF_XDP in copy mode, wrote them") \
 	X(rx_copied,	"payload bytes copied into a buffer") \
-	X(rx_events,	"event slots (end of stream, error, congestion)") \
+	X(rx_events,	"event slots (connection, end of stream, error, congestion, buffers held)") \
 	X(rx_full,	"times data waited in a socket because the ring was full") \
 	X(rx_short,	"times data waited in a socket because buffers were short") \
 	X(rx_stale,	"slots withdrawn because their socket was closed") \
@@ -229,12 +233,12 @@ struct nmreq_opt_pst_keep {
 	X(tx_queued,	"slots moved to their socket's queue because it was full") \
 	X(tx_held,	"slots held back in the ring because that queue was full too") \
 	X(tx_nobuf,	"TX syncs cut short for want of a fresh buffer") \
-	X(tx_failed,	"slots whose socket had failed before they were sent") \
+	X(tx_failed,	"slots that the socket did not take: it had failed, or the message was not fit to be sent") \
 	X(bad_index,	"refused: buffer index out of range") \
 	X(bad_owner,	"refused: buffer not owned by the application") \
 	X(bad_place,	"refused: offset or length outside the buffer") \
 	X(bad_fd,	"refused: no such registered socket") \
-	X(bad_flags,	"refused: unknown flag") \
+	X(bad_flags,	"refused: unknown or misplaced flag, datagram without its end") \
 	X(bad_pointers,	"syncs refused because head or cur was illegal") \
 	X(direct_packets, "packets handed to the NIC in one go with others") \
 	X(direct_batches, "such goes: at most one doorbell each") \
@@ -242,7 +246,7 @@ struct nmreq_opt_pst_keep {
 	X(nic_in_place,	"of these, frames whose payload stayed in place") \
 	X(nic_merged,	"of these, frames offered to GRO") \
 	X(nic_recycled,	"frames copied and their buffers recycled because buffers were low") \
-	X(nic_dropped,	"frames dropped for want of kernel memory") \
+	X(nic_dropped,	"frames dropped for want of kernel memory, or of impossible length") \
 	X(nic_bad,	"descriptors of the NIC that named no buffer given to it") \
 	X(nic_wakeups,	"times the driver had to be told of refilled buffers") \
 	X(stalls,	"times the module ran the NIC because the application did not") \
