@@ -22,10 +22,12 @@
  *
  * The areas are made of whole pages (4096), at least one, follow each other in this
  * order without overlapping and lie between 8192 and size, which is that of the file.
- * No number and no size is 0, and there are more than 2 buffers: 0 and 1 are never
- * handed out.  Packet memory is if_num objects of if_size, from the next page on
- * ring_num objects of ring_size, from the next page on (buf_ofs) buf_num buffers,
- * and has at least that length.
+ * A log or tree area was never used if its first word is 0, and all bytes from 8192 (log) or
+ * 264 (tree) on are: formatting writes that word last (wal.c, btree.c).
+ *
+ * No number and no size is 0, and there are more than 2 buffers: 0 and 1 are never handed out.
+ * Packet memory is if_num objects of if_size, from the next page on ring_num objects of
+ * ring_size, from the next page on (buf_ofs) buf_num buffers, and has at least that length.
  *
  * Creation, each step durable before the next:
  *

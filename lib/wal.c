@@ -16,6 +16,9 @@
  *	32  zero
  *	60  u32 crc			crc is CRC-32C of bytes 0 to 59
  *
+ * A root is valid if its crc is right, head and start are from 1 to 2^62 - 1, epoch is at most
+ * that, and start is not more than slots beyond head.
+ *
  *	record, number seq in slot seq % slots; numbers begin with 1
  *	 0  u64 seq		32  u32 buf	index of the buffer
  *	 8  u64 epoch		36  u32 offset	first byte of the piece in it
