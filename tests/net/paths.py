@@ -550,7 +550,9 @@ def test_by_queue():
 
 
 def transmitted(queue):
-    return int(re.search(r"\btx(?:_queue_)?%d_packets: (\d+)" % queue, t.guest().sh("ethtool -S eth0")).group(1))
+    """Packets that have left by a transmit queue, as its qdisc counts them: the packets that pass by it too."""
+    text = t.guest().sh("tc -s qdisc show dev eth0")
+    return int(re.search(r"parent :%x .*\n Sent \d+ bytes (\d+) pkt" % (queue + 1), text).group(1))
 
 
 # [short cpus=2 queues=2]
@@ -562,7 +564,7 @@ def test_queue_of_cpu():
             before = [transmitted(queue) for queue in (0, 1)]
             t.exchange(32, t.MEGABYTE // 16)
             sent = [transmitted(queue) - b for queue, b in zip((0, 1), before)]
-        t.ge(sent[cpu], 1000, "packets sent by queue %d" % cpu)
+        t.ge(sent[cpu], 300, "packets sent by queue %d" % cpu)
         t.le(sent[1 - cpu], sum(sent) // 8, "of %d packets, those sent by the other queue" % sum(sent))
 
 
