@@ -113,7 +113,7 @@ static bool may_go_directly(const struct pst_batch *batch)
 static u16 pick_queue(struct net_device *dev, struct sk_buff *skb)
 {
 #ifdef CONFIG_XPS
-	if (skb->sender_cpu - 1 >= (u32)NR_CPUS)
+	if (skb->sender_cpu - 1 >= nr_cpu_ids)
 		skb->sender_cpu = raw_smp_processor_id() + 1;
 #endif
 	if (dev->real_num_tx_queues == 1)

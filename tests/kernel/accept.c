@@ -428,12 +428,14 @@ static void other_number(void)
 	pid_t child;
 
 	t_note("another number");
+	t_must(l >= 0);
 	next = dup(l);
 	close(l);
 	t_ok(port_register(&p, next));
 	t_fails(EBUSY, port_register(&p, next));
 	serves(number);
 
+	t_must(next >= 0);
 	l = dup(next);
 	close(next);
 	next = tcp_connect(AF_INET, number);

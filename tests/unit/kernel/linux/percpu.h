@@ -10,6 +10,6 @@
 #define this_cpu_ptr(p)			(p)
 #define smp_processor_id()		0
 #define raw_smp_processor_id()		0
-#define NR_CPUS				64
+#define nr_cpu_ids			64u
 
 #endif
