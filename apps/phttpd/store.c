@@ -336,16 +336,19 @@ struct store_write *store_begin(struct store *st, enum store_kind kind, uint64_t
 	return w;
 }
 
-/* One that had many pieces gives their memory back: what a client once sent is not to be held for good. */
+static void free_pieces(struct store_write *w)
+{
+	free(w->piece);
+	free(w->wal);
+	w->piece = NULL;
+	w->wal = NULL;
+	w->room = 0;
+}
+
 static void release(struct store_write *w)
 {
-	if (w->room > PIECES_KEPT) {
-		free(w->piece);
-		free(w->wal);
-		w->piece = NULL;
-		w->wal = NULL;
-		w->room = 0;
-	}
+	if (w->room > PIECES_KEPT)	/* what a client once sent is not to be held for good */
+		free_pieces(w);
 	w->next = w->st->idle;
 	w->st->idle = w;
 }
@@ -853,8 +856,7 @@ static void free_writes(struct store_write *w)
 	while (w) {
 		struct store_write *next = w->other;
 
-		free(w->piece);
-		free(w->wal);
+		free_pieces(w);
 		free(w);
 		w = next;
 	}
