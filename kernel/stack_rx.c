@@ -272,6 +272,16 @@ static void forget_urgent(struct tcp_sock *tp)
 }
 
 /*
+ * TCP leaves the freeing of a packet that came on another CPU to that CPU's next receive softirq,
+ * which may be long in coming; until then its buffers would not be free.
+ */
+static __always_inline void free_here(struct sk_buff *skb)
+{
+	if (unlikely(skb->alloc_cpu != raw_smp_processor_id()))
+		skb->alloc_cpu = raw_smp_processor_id();
+}
+
+/*
  * What tcp_read_sock() does, with a quarter of its queue walks: TCP is told once per
  * packet what was taken (acknowledgements, window and autotuning are its own).
  */
@@ -289,6 +299,7 @@ static void drain_queue(struct pst_sock *ps)
 			break;
 		}
 		got = take_skb(ps, skb, off, len);
+		free_here(skb);
 		if (likely(got))
 			tcp_read_done(sk, got);
 		if (unlikely(got < len))
@@ -305,8 +316,10 @@ void pst_sock_discard(struct sock *sk)
 	struct sk_buff *skb;
 	u32 off;
 
-	while ((skb = tcp_recv_skb(sk, tcp_sk(sk)->copied_seq, &off)))
+	while ((skb = tcp_recv_skb(sk, tcp_sk(sk)->copied_seq, &off))) {
+		free_here(skb);
 		tcp_read_done(sk, max(skb->len - off, 1u));	/* a FIN alone is eaten as well */
+	}
 }
 
 /* An event slot; if there is no room, the socket waits for it. */

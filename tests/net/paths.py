@@ -395,6 +395,33 @@ def test_one_ring_for_all_queues():
         ended(server)
 
 
+@contextlib.contextmanager
+def interrupts_on(cpu):
+    """Those of eth0 all come on one CPU of two; then on both again."""
+    script = "for i in $(ls /sys/class/net/eth0/device/../msi_irqs/); do echo %s > /proc/irq/$i/smp_affinity_list; done"
+    t.guest().sh(script % cpu)
+    try:
+        yield
+    finally:
+        t.guest().sh(script % "0-1")
+
+
+# [short cpus=2 queues=4]
+def test_moved_between_cpus():
+    """Buffers of packets that were received on one CPU and read on another come back while the first CPU receives nothing."""
+    with t.Server(mode="hold", rx_slots=64, extra=0) as server:
+        t.guest().run("taskset", "-a", "-p", "-c", 0, server.pid)
+        flows = [t.Flow(t.connect(), t.MEGABYTE // 4, i) for i in range(8)]
+        t.run_flows(flows, until=lambda: t.buffers(server)["buf_stack"] >= 30)    # they wait in sockets
+        t.guest().run("taskset", "-a", "-p", "-c", 1, server.pid)
+        with interrupts_on(1):
+            server.mode("echo")
+            t.run_flows(flows)
+            for flow in flows:
+                flow.sock.close()
+            t.settled_buffers(server, seconds=2)
+
+
 # [cpus=2 queues=4]
 def test_killed_with_threads():
     """kill -9 of a server with a ring for each thread, under load, three times; the next one serves."""
