@@ -59,25 +59,6 @@ def test_all_readers_stop():
         t.run_flows(flows, 80)
 
 
-def ordinary_traffic():
-    """The guest is reachable as any host: ping, ARP, UDP, TCP to a port that is nobody's but the kernel's."""
-    t.ge(t.ping(count=3), 2, "answers to three pings")
-    guest = t.guest()
-    peer = guest.start("socat", "TCP6-LISTEN:2000,reuseaddr,ipv6only=0", "EXEC:cat")
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            s = t.connect(port=2000, seconds=5)
-            break
-        except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.2)
-    t.echoed(s, b"ordinary " * 20000)
-    s.close()
-    peer.wait()
-
-
 # [short]
 def test_every_buffer_held():
     """An application that holds every buffer: the host stays reachable, it is told, nothing is lost, all resumes."""
@@ -98,9 +79,9 @@ def test_every_buffer_held():
         c = server.counters()
         t.le(c["buf_free"], c["buf_low"], "free buffers")
         t.ge(c["nic_recycled"], 1, "frames copied because buffers were low")
-        ordinary_traffic()
+        t.ordinary_traffic()
         time.sleep(0.5)
-        ordinary_traffic()
+        t.ordinary_traffic()
         s = t.connect()  # a new connection to the very port can still be made
         s.close()
         server.mode("echo")
@@ -129,7 +110,7 @@ def test_every_buffer_kept():
             t.le(c["buf_free"], c["buf_low"], "free buffers")
             t.ge(c["nic_recycled"], 1, "frames copied because buffers were low")
             t.ge(c["buf_nic"], 60, "buffers the NIC has")
-            ordinary_traffic()
+            t.ordinary_traffic()
 
 
 # [short]
@@ -143,7 +124,7 @@ def test_stopped_application():
         guest.run("kill", "-STOP", server.pid)
         deadline = time.monotonic() + 2
         t.run_flows(flows, 20, until=lambda: time.monotonic() > deadline)
-        ordinary_traffic()
+        t.ordinary_traffic()
         guest.run("kill", "-CONT", server.pid)
         t.run_flows(flows, 60)
         t.ge(server.counters()["stalls"], 1, "times the module ran the NIC")
@@ -161,7 +142,7 @@ def test_long_computation():
         server.mode("stall")
         deadline = time.monotonic() + 4
         t.run_flows(flows, 20, until=lambda: time.monotonic() > deadline)
-        ordinary_traffic()
+        t.ordinary_traffic()
         server.mode("echo")
         t.run_flows(flows, 60)
 
@@ -210,7 +191,7 @@ def test_killed():
         before = free_kb()
         for turn in range(5):
             kill_under_load()
-            ordinary_traffic() if turn == 0 else t.ge(t.ping(), 1, "answers to ping")
+            t.ordinary_traffic() if turn == 0 else t.ge(t.ping(), 1, "answers to ping")
             t.eq(guest.run("cat", "/sys/module/paste/refcnt").strip(), "0", "users of the module")
         after = free_kb()
     print("%d kB free before, %d kB after" % (before, after))

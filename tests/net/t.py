@@ -681,6 +681,48 @@ def ordinary_server(port=2000):
         process.kill()
 
 
+def find_neighbours():
+    """Both ends forget each other's address and find it again."""
+    run_program(["ip", "neigh", "flush", "dev", "tap0"])
+    guest().run("ip", "neigh", "flush", "dev", "eth0")
+    ge(ping(count=10), 1, "answers to ping after forgetting addresses")
+    ge(ping(GUEST6, 10), 1, "answers to IPv6 ping after forgetting addresses")
+    true("lladdr" in run_program(["ip", "neigh", "show", GUEST, "dev", "tap0"]), "ARP has the guest")
+    true("lladdr" in guest().run("ip", "neigh", "show", HOST, "dev", "eth0"), "the guest's ARP has this machine")
+
+
+def ordinary_datagrams(port=2001):
+    """A server of UDP in the guest that has nothing to do with the module answers, in fragments too."""
+    server = guest().start("socat", "-b", "65536", "UDP4-LISTEN:%d,fork,reuseaddr" % port, "EXEC:cat")
+    try:
+        wait_for(lambda: guest().run("ss", "-Hunl", "sport = :%d" % port), "a server of UDP")
+        with datagram_socket(port=port) as s:
+            s.settimeout(5 * SLOWER)
+            for n in 1, 100, 1400, 4000:
+                datagram_arrives(s, random.Random(n).randbytes(n))
+    finally:
+        server.kill()
+
+
+def datagram_arrives(s, data):
+    """Its echo, that is, of one of three: a datagram may be lost."""
+    for _ in range(3):
+        s.send(data)
+        with contextlib.suppress(OSError):
+            same(s.recv(65536), data, "UDP")
+            return
+    raise Failure("no answer to %d bytes by UDP" % len(data))
+
+
+def ordinary_traffic():
+    """The guest is reachable as any host: ARP, ping, UDP, TCP to a port that is nobody's but the kernel's."""
+    find_neighbours()
+    ge(ping(count=3), 2, "answers to three pings")
+    ordinary_datagrams()
+    with ordinary_server(), connect(port=2000, seconds=5) as s:
+        echoed(s, b"ordinary " * 20000)
+
+
 SPACE, SPACE6 = "10.99.0.2", "fd99::2"
 
 
