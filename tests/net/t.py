@@ -480,14 +480,14 @@ def rotation(n):
 
 def run_flows(flows, seconds=60, until=None, window=None):
     """
-    Drives flows until all that are not paused are done, or until() is true.  A flow that does not move is a failure.
-    window: bytes a flow may have under way.
+    Drives flows until all are done (a paused one is when it has sent all), or until() is true.  A flow that does not move
+    is a failure.  window: bytes a flow may have under way.
     """
     with selectors.DefaultSelector() as selector:
         for flow in flows:
             selector.register(flow.sock, selectors.EVENT_READ | selectors.EVENT_WRITE, flow)
         deadline = time.monotonic() + seconds * SLOWER
-        while not all(flow.done or flow.paused for flow in flows) and not (until and until()):
+        while not all(flow.done or flow.paused and flow.sent == flow.total for flow in flows) and not (until and until()):
             if time.monotonic() > deadline:
                 stuck = ["%d of %d bytes back, %d sent" % (f.got, f.total, f.sent) for f in flows if not f.done]
                 raise Failure("not done within %g s: %d flow(s), the first: %s" % (seconds, len(stuck), stuck[0]))
