@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * requests: control requests that are malformed, of another version, for things
- * that do not exist, or at the wrong time get the errno of the contract, and change
- * nothing.
+ * that do not exist, at the wrong time, or whose answer cannot be written, get the
+ * errno of the contract, and change nothing.
  *
  * [short]
  */
@@ -89,21 +89,81 @@ static void headers(void)
 	t_must(two != MAP_FAILED && !munmap(two + 4096, 4096));
 	h = header(NETMAP_REQ_REGISTER, "stack:x", two + 4096 - sizeof(struct nmreq_register) + 1);
 	t_fails(EFAULT, ioctl(ctl, NIOCCTRL, &h));
-	/* a header whose last bytes cannot be written back is refused too */
-	t_note("read-only body: the port must not stay");
-	char *ro = mmap(NULL, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	int fd = fresh();
-	h = header(NETMAP_REQ_PORT_INFO_GET, "stack:x", ro);
-	t_true(ioctl(fd, NIOCCTRL, &h) == -1);
-	close(fd);
-
 	t_note("other ioctls");
 	t_fails(EOPNOTSUPP, ioctl(ctl, NIOCCONFIG, two));
 	t_true(ioctl(ctl, 0xdeadbeef, two) == -1);
 	t_true(ioctl(ctl, _IO('i', 152), two) == -1);
 	munmap(two, 4096);
 	munmap(page, 4096);
-	munmap(ro, 4096);
+}
+
+/* A page that holds these bytes and cannot be written any more. */
+static void *read_only(const void *data, size_t size)
+{
+	void *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	t_must(page != MAP_FAILED);
+	memcpy(page, data, size);
+	t_must(!mprotect(page, 4096, PROT_READ));
+	return page;
+}
+
+/* The request fails with its body in read-only memory, and with its header there. */
+static void untold(int fd, uint16_t type, const char *name, void *body, size_t size)
+{
+	struct nmreq_header h = header(type, name, read_only(body, size)), *page;
+
+	t_note("request %u, body in read-only memory", type);
+	t_fails(EFAULT, ioctl(fd, NIOCCTRL, &h));
+	munmap((void *)(uintptr_t)h.nr_body, 4096);
+	h.nr_body = (uintptr_t)body;
+	page = read_only(&h, sizeof(h));
+	t_note("request %u, header in read-only memory", type);
+	t_fails(EFAULT, ioctl(fd, NIOCCTRL, page));
+	munmap(page, 4096);
+}
+
+/* Whose answer cannot be told: nothing is done, and the descriptor is as good as before. */
+static void answers(void)
+{
+	struct nmreq_register r = { .nr_mode = NR_REG_ALL_NIC, .nr_extra_bufs = 3 };
+	struct nmreq old = { .nr_version = NETMAP_API, .nr_name = "stack:untold" }, *page;
+	struct nmreq_vale_attach at = { .reg.nr_mode = NR_REG_NIC_SW };
+	struct nmreq_port_info_get info;
+	struct nmreq_vale_detach de = { 0 };
+	struct nmreq_pst_fd_reg sock = { 0 };
+	struct nmreq_pst_list list = { 0 };
+	int fd = fresh(), s, peer;
+	struct port a;
+
+	untold(fd, NETMAP_REQ_REGISTER, "stack:untold", &r, sizeof(r));
+	page = read_only(&old, sizeof(old));
+	t_note("netmap's older request in read-only memory");
+	t_fails(EFAULT, ioctl(fd, NIOCREGIF, page));
+	munmap(page, 4096);
+	t_fails(ENOENT, port_ioctl(ctl, NETMAP_REQ_PST_LIST, "", &list));
+	t_fails(ENXIO, port_ioctl(ctl, NETMAP_REQ_PORT_INFO_GET, "stack:untold", &info));
+	t_fails(ENXIO, ioctl(fd, NIOCTXSYNC));
+	t_ok(port_ioctl(fd, NETMAP_REQ_REGISTER, "stack:untold", &r));
+	close(fd);
+
+	t_must(!port_open(&a, "stack:untold", NULL));
+	tcp_pair(&s, &peer);
+	sock.fd = (uint32_t)s;
+	untold(a.fd, NETMAP_REQ_PST_FD_REG, a.name, &sock, sizeof(sock));
+	t_eq(port_stats(&a).port.sockets, 0);
+	t_ok(port_register(&a, s));
+	untold(a.fd, NETMAP_REQ_PST_ATTACH, "stack:eth0", &at, sizeof(at));
+	t_eq(port_stats(&a).port.nics, 0);
+	t_eq(port_stats(&a).port.buf_nic, 0);
+	if (!t_ok(port_ioctl(a.fd, NETMAP_REQ_PST_ATTACH, "stack:eth0", &at))) {
+		untold(a.fd, NETMAP_REQ_PST_DETACH, "stack:eth0", &de, sizeof(de));
+		t_eq(port_stats(&a).port.nics, 1);
+		t_ok(port_ioctl(a.fd, NETMAP_REQ_PST_DETACH, "stack:eth0", &de));
+	}
+	close(s);
+	close(peer);
+	port_close(&a);
 }
 
 static void names(void)
@@ -521,6 +581,7 @@ int main(void)
 		t_skip("no /dev/netmap: the module is not loaded");
 	t_must(write(pool, "256", 3) == 3);
 	headers();
+	answers();
 	names();
 	options();
 	registers();
