@@ -116,12 +116,16 @@ static void on_connection(struct sock *sk)
 	}
 }
 
-/* A connection is born: it is nobody's yet.  With a SYN cookie @req does not know the listener. */
+/*
+ * A connection is born: it is nobody's yet.  With a SYN cookie @req does not know the listener.
+ * Until it is accepted TCP must not take urgent bytes out of its stream (see forget_urgent()).
+ */
 static void listener_clone(const struct request_sock *req, struct sock *child,
 			   const gfp_t priority)
 {
 	inet_csk(child)->icsk_ulp_ops = NULL;
 	WRITE_ONCE(child->sk_data_ready, own_data_ready);
+	sock_set_flag(child, SOCK_URGINLINE);
 }
 
 /* TCP destroys the listener; TCP puts the module. */

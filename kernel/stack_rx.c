@@ -262,8 +262,9 @@ static __always_inline struct sk_buff *next_skb(struct sock *sk, u32 seq, u32 *o
 }
 
 /*
- * Urgent data is in line, as with SO_OOBINLINE: a mark that waits for recv(MSG_OOB) would stop the
- * stream for good, and the next mark would take the byte out of it.
+ * Urgent data is in line, as with SO_OOBINLINE, which is the application's and may be off: a mark that
+ * waits for recv(MSG_OOB) would keep TCP off its fast path, and the next mark take the byte out of the
+ * stream.  TCP calls us for each mark, before it sees another one.
  */
 static void forget_urgent(struct tcp_sock *tp)
 {
