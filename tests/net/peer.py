@@ -94,7 +94,11 @@ class Server:
         self.mac = bytes.fromhex(t.guest().run("cat", "/sys/class/net/eth%d/address" % self.nic).strip().replace(":", ""))
         self.port = 7 + self.nic
         self.process = t.Process(["tests/kernel/endpoint", way, str(self.port), "eth%d" % self.nic, str(family)])
-        t.eq(self.process.readline(), "ready", "first words of the endpoint")
+        try:
+            t.eq(self.process.readline(), "ready", "first words of the endpoint")
+        except Exception:
+            self.process.kill()
+            raise
 
 
 class Connection:
@@ -314,23 +318,29 @@ def prepare(segments, neighbour):
     t.guest().sh("printf '%s\\n' | ip -batch -" % "\\n".join(lines))
 
 
-def run_scripts(way, family, scripts, failures):
-    """All of them, on one server; those that fail show their segments."""
-    server = Server(way, family)
-    client_port = random.randrange(20000, 60000)
+def run_script(script, c, failures):
+    """If it fails it shows its segments."""
     try:
+        script(c)
+    except Exception as error:
+        print("--- %s, %s:\n%s\n%s: %s" % (script.__name__, c.server.way, "\n".join(c.log), type(error).__name__, error))
+        failures.append("%s, %s" % (script.__name__, c.server.way))
+    c.close()
+
+
+def run_scripts(way, family, scripts, failures):
+    """All of them, on one server. This is a thread: what goes wrong, be it that there is no server, is known by failures only."""
+    client_port = random.randrange(20000, 60000)
+    server = None
+    try:
+        server = Server(way, family)
         for i, script in enumerate(scripts):
-            c = Connection(server, client_port + i)
-            try:
-                script(c)
-            except Exception as error:
-                print("--- %s, %s:\n%s\n%s: %s" % (script.__name__, way, "\n".join(c.log), type(error).__name__, error))
-                failures.append("%s, %s" % (script.__name__, way))
-            c.close()
+            run_script(script, Connection(server, client_port + i), failures)
     except Exception as error:
         failures.append("%s: %s" % (way, error))
     finally:
-        server.process.kill()
+        if server:
+            server.process.kill()
 
 
 def each_way(*scripts, ways=tuple(WAYS), family=4):

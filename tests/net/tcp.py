@@ -52,6 +52,19 @@ def bytes_before_the_application(c):
     t.eq(c.app_reads(5), b"early", "bytes of the application")
 
 
+# [nics=3]
+def test_no_server():
+    """What the scripts here are worth: where a server does not start, or not by all ways, they fail and say so."""
+    with t.ordinary_server(7 + peer.WAYS["socket"]):        # its port is taken
+        try:
+            each_way(syn_options, ways=("socket", "port"))
+        except t.Failure as failure:
+            t.true("socket: tests/kernel/endpoint" in str(failure), "the failure names the way without a server: %s" % failure)
+            t.true("syn_options" not in str(failure), "no script has failed: %s" % failure)
+            return
+    raise t.Failure("scripts pass without a server")
+
+
 # [nics=3 timeout=120]
 def test_handshake():
     """Options of the handshake, sizes of segments, bytes that come early."""
