@@ -40,33 +40,15 @@
 #include <string.h>
 
 #include <paste_btree.h>
-#include <paste_pm.h>
 #include <paste_wal.h>
 
-#include "crc32c.h"
 #include "record.h"
 #include "siphash.h"
 #include "store_internal.h"
 
 #define BOUND_STEP	65536		/* writes until it is raised */
 #define BUFS_MAX	(1u << 26)	/* lines have 32 bits */
-#define PIECES_KEPT	256	/* room for so many pieces a write keeps for the next one */
 #define RING_SHARE	8	/* of a full log, this part is given up */
-#define SMALL		256	/* bytes that are not worth a buffer, once there is one */
-
-struct store_write {
-	struct store *st;
-	enum store_kind kind;
-	uint32_t crc;
-	uint32_t length;
-	uint64_t most;			/* bytes it may have in the end */
-	bool short_of_space;		/* what comes is copied, which takes least */
-	uint32_t n, room;
-	struct space_piece *piece;	/* each with a count on its buffer */
-	struct paste_wal_piece *wal;	/* for append, @room entries */
-	struct store_write *next;	/* that is idle */
-	struct store_write *other;	/* in the list of all */
-};
 
 /* Somebody reads a record. */
 struct store_value {
@@ -269,8 +251,7 @@ static bool shorten_log(struct store *st)
 	return s.head != head;
 }
 
-/* Something was missing: make what was replaced and deleted free. False: there is nothing. */
-static bool reclaim(struct store *st)
+bool store_reclaim(struct store *st)
 {
 	if (!st->superseded.n && !st->removed.n)
 		return false;
@@ -298,11 +279,7 @@ static bool log_has(const struct store *st, uint64_t n)
 	return !n;
 }
 
-/*
- * Let a log that is a ring give up messages until @n buffers are available: none of them if all
- * would not do, or if what is short is the owner's.
- */
-static bool make_room(struct store *st, uint64_t n)
+bool store_make_room(struct store *st, uint64_t n)
 {
 	if (!st->cfg.ring || available(st) >= n || !log_has(st, n - available(st)))
 		return false;
@@ -312,175 +289,6 @@ static bool make_room(struct store *st, uint64_t n)
 }
 
 /* -------------------------------------------------------------------- writes */
-
-struct store_write *store_begin(struct store *st, enum store_kind kind, uint64_t most)
-{
-	struct store_write *w = st->idle;
-
-	if (w) {
-		st->idle = w->next;
-	} else {
-		w = calloc(1, sizeof(*w));
-		if (!w)
-			return NULL;
-		w->st = st;
-		w->other = st->writes;
-		st->writes = w;
-	}
-	w->kind = kind;
-	w->crc = 0;
-	w->length = 0;
-	w->most = most;
-	w->short_of_space = false;
-	w->n = 0;
-	return w;
-}
-
-static void free_pieces(struct store_write *w)
-{
-	free(w->piece);
-	free(w->wal);
-	w->piece = NULL;
-	w->wal = NULL;
-	w->room = 0;
-}
-
-static void release(struct store_write *w)
-{
-	if (w->room > PIECES_KEPT)	/* what a client once sent is not to be held for good */
-		free_pieces(w);
-	w->next = w->st->idle;
-	w->st->idle = w;
-}
-
-void store_abort(struct store_write *w)
-{
-	for (uint32_t i = 0; i < w->n; i++)
-		space_drop(&w->st->space, w->piece[i].buf);
-	release(w);
-}
-
-static int grow(struct store_write *w)
-{
-	uint32_t room = w->room ? 2 * w->room : 16;
-	struct paste_wal_piece *wal;
-	struct space_piece *piece;
-
-	if (w->n < w->room)
-		return 0;
-	piece = realloc(w->piece, room * sizeof(*piece));
-	if (!piece)
-		return -ENOMEM;
-	w->piece = piece;
-	wal = realloc(w->wal, room * sizeof(*wal));
-	if (!wal)
-		return -ENOMEM;
-	w->wal = wal;
-	w->room = room;
-	return 0;
-}
-
-static struct space_piece *last_piece(struct store_write *w)
-{
-	return w->n ? &w->piece[w->n - 1] : NULL;
-}
-
-/* Append a piece that comes with a count, which goes if it only makes the last one longer. */
-static void add_piece(struct store_write *w, const struct space_piece *p)
-{
-	struct space_piece *last = last_piece(w);
-
-	if (w->n && last->buf == p->buf && last->offset + last->len == p->offset) {
-		last->len += p->len;
-		space_drop(&w->st->space, p->buf);
-	} else {
-		w->piece[w->n++] = *p;
-	}
-}
-
-/* What the log appends it flushes itself. */
-static void account(struct store_write *w, const void *data, size_t len)
-{
-	if (w->kind == STORE_VALUE)
-		w->crc = nmi_crc32c(w->crc, data, len);
-	w->length += len;
-}
-
-/* Buffers for the rest of it, if that is copied, @len bytes at least, and for the record. */
-static uint64_t needed(const struct store_write *w, size_t len)
-{
-	uint64_t rest = w->most > w->length + len ? w->most - w->length : len;
-	uint64_t pieces, bufs = space_bufs(&w->st->space, rest);
-
-	pieces = w->n + bufs + 1;
-	if (w->kind == STORE_MESSAGE)
-		return pieces <= w->st->log_max ? bufs : UINT32_MAX;
-	return bufs + record_bufs(STORE_KEY_MAX, pieces);
-}
-
-static int copy(struct store_write *w, const char *data, size_t len)
-{
-	struct space *s = &w->st->space;
-
-	while (len) {
-		struct space_piece p;
-		int err = grow(w);
-
-		if (err)
-			return err;
-		while (!space_room(s, last_piece(w), len, &p)) {
-			if (reclaim(w->st))
-				continue;
-			w->short_of_space = true;
-			if (!make_room(w->st, needed(w, len)))
-				return -ENOSPC;
-		}
-		/* The log reads it again, for its CRC: it should still be in the cache then. */
-		if (w->kind == STORE_VALUE)
-			paste_pm_copy_nt(store_bytes(s, &p), data, p.len);
-		else
-			paste_pm_write(store_bytes(s, &p), data, p.len);
-		account(w, data, p.len);
-		w->st->stats.copied += p.len;
-		data += p.len;
-		len -= p.len;
-		add_piece(w, &p);
-	}
-	return 0;
-}
-
-static int keep(struct store_write *w, const char *data, const struct space_piece *p)
-{
-	struct space *s = &w->st->space;
-
-	if (!space_keep(s, p->buf) && !(reclaim(w->st) && space_keep(s, p->buf)))
-		return copy(w, data, p->len);
-	if (w->kind == STORE_VALUE)
-		paste_pm_flush(data, p->len);
-	account(w, data, p->len);
-	add_piece(w, p);
-	return 0;
-}
-
-int store_add(struct store_write *w, const void *data, size_t len)
-{
-	struct space_piece p;
-	int err;
-
-	if (len > UINT32_MAX - w->length)
-		return -EFBIG;
-	err = grow(w);
-	if (err)
-		return err;
-	if (space_locate(&w->st->space, data, len, &p) && (!w->n || len >= SMALL) &&
-	    !w->short_of_space)
-		err = keep(w, data, &p);
-	else
-		err = copy(w, data, len);
-	if (err == -ENOSPC)
-		w->st->stats.full++;
-	return err;
-}
 
 int store_raise_bound(struct store *st)
 {
@@ -537,12 +345,12 @@ int store_put(struct store_write *w, const void *key, size_t len, bool *created)
 
 	find(st, key, len, &f);
 	err = insert(st, w, &f);
-	if ((err == -ENOSPC || err == -ENOBUFS) && reclaim(st)) {
+	if ((err == -ENOSPC || err == -ENOBUFS) && store_reclaim(st)) {
 		find(st, key, len, &f);
 		err = insert(st, w, &f);
 	}
 	if (err == -ENOBUFS)
-		err = make_room(st, record_bufs(len, w->n)) ? insert(st, w, &f) : -ENOSPC;
+		err = store_make_room(st, record_bufs(len, w->n)) ? insert(st, w, &f) : -ENOSPC;
 	if (err) {
 		if (err == -ENOBUFS)	/* the owner of the buffers has none */
 			err = -ENOSPC;
@@ -556,7 +364,7 @@ int store_put(struct store_write *w, const void *key, size_t len, bool *created)
 	st->stats.stored += w->length;
 	st->dirty = true;
 	*created = !f.n;
-	release(w);
+	store_release(w);
 	return 0;
 }
 
@@ -586,7 +394,7 @@ int store_append(struct store_write *w)
 	}
 	st->stats.stored += w->length;
 	st->dirty = true;
-	release(w);
+	store_release(w);
 	return 0;
 }
 
@@ -851,24 +659,13 @@ fail:
 	return err;
 }
 
-static void free_writes(struct store_write *w)
-{
-	while (w) {
-		struct store_write *next = w->other;
-
-		free_pieces(w);
-		free(w);
-		w = next;
-	}
-}
-
 void store_close(struct store *st)
 {
 	struct store_value *v;
 
 	if (!st)
 		return;
-	free_writes(st->writes);
+	store_free_writes(st);
 	while ((v = st->unused)) {
 		st->unused = v->next;
 		free(v);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* store_internal.h - what store.c and store_recover.c share */
+/* store_internal.h - what store.c, store_write.c and store_recover.c share */
 #ifndef PHTTPD_STORE_INTERNAL_H
 #define PHTTPD_STORE_INTERNAL_H
 
@@ -48,6 +48,20 @@ struct store {
 	struct store_stats stats;
 };
 
+struct store_write {
+	struct store *st;
+	enum store_kind kind;
+	uint32_t crc;
+	uint32_t length;
+	uint64_t most;			/* bytes it may have in the end */
+	bool short_of_space;		/* what comes is copied, which takes least */
+	uint32_t n, room;
+	struct space_piece *piece;	/* each with a count on its buffer */
+	struct paste_wal_piece *wal;	/* for append, @room entries */
+	struct store_write *next;	/* that is idle */
+	struct store_write *other;	/* in the list of all */
+};
+
 /*
  * The value of the record that begins on that line is known to be what was stored: it was written, or
  * its CRC looked at, in this life. Never taken back: what comes to begin there is written in this life.
@@ -56,6 +70,21 @@ static inline void store_trust(struct store *st, uint32_t line)
 {
 	st->sound[line / SPACE_LINES] |= 1ull << line % SPACE_LINES;
 }
+
+/* Something was missing: make what was replaced and deleted free. False: there is nothing. */
+bool store_reclaim(struct store *st);
+
+/*
+ * Let a log that is a ring give up messages until @n buffers are available: none of them if all
+ * would not do, or if what is short is the owner's.
+ */
+bool store_make_room(struct store *st, uint64_t n);
+
+/* The write has ended; its pieces' counts are somebody else's now. */
+void store_release(struct store_write *w);
+
+/* All there are, when the store is closed. */
+void store_free_writes(struct store *st);
 
 /* Raise the bound, durably, before it is exceeded. */
 int store_raise_bound(struct store *st);
