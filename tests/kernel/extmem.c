@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * extmem: a port in memory of the application's: its layout, content and indexes that
- * outlive the port, buffers kept by request, and what is refused leaves nothing behind; no
- * interface is attached when the memory is not where it was given.
+ * outlive the port, buffers kept by request, and what is refused leaves nothing behind and
+ * every byte as it was; no interface is attached when the memory is not where it was given.
  *
  * [short]
  */
@@ -35,11 +35,11 @@ static void keep(struct request *r, const uint32_t *idx, uint32_t n)
 	r->keep.nro_count = n;
 }
 
+static const struct nmreq_register some_extra = { .nr_extra_bufs = 4 };
+
 static int try_open(struct port *p, struct request *r)
 {
-	static const struct nmreq_register want = { .nr_extra_bufs = 4 };
-
-	return port_open_with(p, "stack:0", &want, r);
+	return port_open_with(p, "stack:0", &some_extra, r);
 }
 
 /* What a port that was refused, or is gone, leaves as it was. */
@@ -112,14 +112,72 @@ static void nothing_left(const struct left *before)
 	t_eq(now.module, before->module);
 }
 
-static void refused(struct request *r, int error, const char *what)
+/* The memory that requests are about, all of it whatever they say. */
+static struct {
+	char *mem;
+	size_t size, hole;	/* where a page is missing, or 0 */
+} given;
+
+static void fill(char *mem, size_t size)
+{
+	uint64_t *word = (uint64_t *)mem;
+
+	for (size_t i = 0; i < size / sizeof(*word); i++)
+		word[i] = (i + 1) * 0x9e3779b97f4a7c15;	/* none of them 0, no two pages alike */
+}
+
+/* Memory whose content is known. */
+static char *give(const char *kind, size_t size)
+{
+	given.mem = supply(kind, size);
+	given.size = size;
+	given.hole = 0;
+	fill(given.mem, size);
+	return given.mem;
+}
+
+static char remembered[SIZE];
+
+static void remember(void)
+{
+	size_t end = given.hole ?: given.size, from = given.hole ? given.hole + 4096 : given.size;
+
+	memcpy(remembered, given.mem, end);
+	memcpy(remembered + from, given.mem + from, given.size - from);
+}
+
+static void same_from(size_t at, size_t end)
+{
+	if (!memcmp(remembered + at, given.mem + at, end - at))
+		return;
+	while (remembered[at] == given.mem[at])
+		at++;
+	T_FAIL("byte %zu of %zu has changed", at, given.size);
+}
+
+/* What was in it is there still. */
+static void same_as_remembered(void)
+{
+	same_from(0, given.hole ?: given.size);
+	if (given.hole)
+		same_from(given.hole + 4096, given.size);
+}
+
+static void refused_to(const char *port, struct request *r, int error, const char *what)
 {
 	struct left before = left_now();
 	struct port p;
 
 	t_note("%s", what);
-	t_fails(error, try_open(&p, r));
+	remember();
+	t_fails(error, port_open_with(&p, port, &some_extra, r));
 	nothing_left(&before);
+	same_as_remembered();
+}
+
+static void refused(struct request *r, int error, const char *what)
+{
+	refused_to("stack:0", r, error, what);
 }
 
 /* All three pools are in the memory, in netmap's order, and are reported. */
@@ -157,7 +215,7 @@ static void layout(void)
 static void outlives(void)
 {
 	static const char text[] = "what arrived before";
-	char *mem = supply("memfd", SIZE);
+	char *mem = give("memfd", SIZE);
 	uint32_t mine[2], n, reserved[] = { 0 };
 	struct nmreq_pst_stats st;
 	struct netmap_slot *s;
@@ -203,18 +261,14 @@ static void outlives(void)
 		t_eq(read_n(peer, got, sizeof(got), 2000), sizeof(got));
 		t_true(!strcmp(got, text) && !strcmp(got + sizeof(text), "written by us"));
 	}
-	t_note("keep, of a port that exists");
-	{
-		struct port second;
-
-		keep(&r, mine, 1);
-		t_fails(EBUSY, try_open(&second, &r));
-	}
+	keep(&r, mine, 1);
+	refused(&r, EBUSY, "keep, of a port that exists");
 	close(sock);
 	close(peer);
 	port_close(&p);
 
 	t_note("keep");
+	fill(mem, SIZE);
 	prepare(&r, mem, SIZE);
 	keep(&r, reserved, 1);
 	refused(&r, ERANGE, "a reserved buffer");
@@ -232,11 +286,25 @@ static void outlives(void)
 	munmap(mem, SIZE);
 }
 
+/* Of the option, its status can be written, but not what follows: that is in a page that is read-only. */
+static void answer_cannot_be_told(char *mem)
+{
+	size_t at = 4096 - offsetof(struct nmreq_opt_extmem, nro_info);
+	char *page = mmap(NULL, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct request *r = (struct request *)(page + at);
+
+	t_must(page != MAP_FAILED);
+	prepare(r, mem, SIZE);
+	t_must(!mprotect(page + 4096, 4096, PROT_READ));
+	refused(r, EFAULT, "an answer that cannot be written");
+	munmap(page, 8192);
+}
+
 static void bad_memory(void)
 {
 	struct left before = left_now(), with_port;
-	char *mem = supply("memfd", SIZE), *twice;
-	struct port p, other;
+	char *mem = give("memfd", SIZE), *twice;
+	struct port p;
 	struct request r;
 	int fd;
 
@@ -269,12 +337,15 @@ static void bad_memory(void)
 	prepare(&r, mem, UINT64_MAX);
 	refused(&r, EINVAL, "all there is");
 
-	t_must(!munmap(mem + SIZE / 2, 4096));
+	answer_cannot_be_told(mem);
+
+	given.hole = SIZE / 2;
+	t_must(!munmap(mem + given.hole, 4096));
 	prepare(&r, mem, SIZE);
 	refused(&r, EFAULT, "a hole");
 	munmap(mem, SIZE);
 
-	mem = supply("anon", SIZE);
+	mem = give("anon", SIZE);
 	t_must(!mprotect(mem + SIZE / 2, 4096, PROT_READ));
 	prepare(&r, mem, SIZE);
 	refused(&r, EFAULT, "read-only in one place");
@@ -286,6 +357,8 @@ static void bad_memory(void)
 	for (int i = 0; i < 2; i++)
 		t_must(mmap(twice + (size_t)i * SIZE / 2, SIZE / 2, PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_FIXED, fd, 0) != MAP_FAILED);
+	given.mem = twice;
+	fill(twice + SIZE / 2, SIZE / 2);
 	prepare(&r, twice, SIZE);
 	refused(&r, EINVAL, "the same pages twice");
 
@@ -297,10 +370,10 @@ static void bad_memory(void)
 	t_eq(with_port.pinned - before.pinned, SIZE / 2 / 4096);
 	t_true(with_port.module > before.module);
 	prepare(&r, twice + SIZE / 2, SIZE / 2);
-	t_fails(EBUSY, port_open_with(&other, "stack:1", NULL, &r));
+	refused_to("stack:1", &r, EBUSY, "other addresses of another port's");
 	t_eq(r.ext.nro_opt.nro_status, EBUSY);
 	prepare(&r, p.mem, SIZE / 2);
-	t_fails(EFAULT, port_open_with(&other, "stack:1", NULL, &r));
+	refused_to("stack:1", &r, EFAULT, "another port's mapping");
 	nothing_left(&with_port);
 	port_close(&p);
 
@@ -447,11 +520,12 @@ static void orphaned(void)
 /* The limit on locked memory holds for those it is meant for. */
 static void limits(void)
 {
-	char *mem = supply("anon", SIZE);
+	char *mem = give("memfd", SIZE);
 	pid_t child;
 	int status;
 
 	t_note("RLIMIT_MEMLOCK");
+	remember();
 	child = fork();
 	t_must(child >= 0);
 	if (!child) {
@@ -468,6 +542,7 @@ static void limits(void)
 	t_must(waitpid(child, &status, 0) == child);
 	chmod("/dev/netmap", 0600);
 	t_eq(status, 0);
+	same_as_remembered();
 	munmap(mem, SIZE);
 }
 
