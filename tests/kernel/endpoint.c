@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * endpoint: TCP connections, one after the other, that do as they are told, for tests/net/tcp.py, in one of three
+ * endpoint: TCP connections, one after the other, that do as they are told, for tests/net/peer.py, in one of three
  * ways that must look the same from outside.  [not a test]
  *
  *	endpoint WAY PORT [IFNAME [4|6]]
@@ -18,6 +18,8 @@
  *	write N			N bytes "abc...z" over and over, handed in as fast as it goes
  *	echo 0|1		from now on what arrives is sent back at once
  *	pause | resume		nothing more is read: by a slot or by leaving it
+ *	hold | release		the same, but slots come and are kept until there are no more; what the socket takes then
+ *				is bounded
  *	shut			no more will be sent
  *	close			closes: close(), or a slot in the way listener
  *	end			waits for the end: "eos" of the stream, errno's name, "over" (both ends), "none"
@@ -28,7 +30,7 @@
 
 #define WAIT_MS		5000
 
-static bool by_port, by_listener, paused, echo, eos, over;
+static bool by_port, by_listener, paused, held, echo, eos, over;
 static int listener, conn = -1, connecting = -1, failed;
 static int family = AF_INET;
 static const char *ifname = "eth0";
@@ -154,14 +156,16 @@ static bool live(int ms)
 
 	pump();
 	if (by_port)
-		pfd[1] = (struct pollfd){ .fd = p.fd, .events = POLLIN };
+		pfd[1] = (struct pollfd){ .fd = held ? -1 : p.fd, .events = POLLIN };
 	else
 		pfd[1] = (struct pollfd) {
-			.fd = paused || socket_ends ? -1 : conn,
+			.fd = paused || held || socket_ends ? -1 : conn,
 			.events = (short)(POLLIN | (out_left ? POLLOUT : 0)),
 		};
-	t_ok(poll(pfd, 2, ms));
-	if (by_port)
+	t_ok(poll(pfd, 2, held ? 5 : ms));	/* with slots at hand the port would not wait */
+	if (by_port && held)
+		port_sync(&p);
+	else if (by_port)
 		port_walk();
 	else if (conn >= 0 && pfd[1].revents & (POLLIN | POLLHUP | POLLERR))
 		socket_read();
@@ -210,7 +214,7 @@ static int connected(void)
 
 static bool accepted(void)
 {
-	int one = 1;
+	int one = 1, in_line = !by_port;
 
 	if (conn >= 0 || failed)
 		return true;
@@ -221,7 +225,7 @@ static bool accepted(void)
 	if (conn < 0)
 		return false;
 	setsockopt(conn, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-	setsockopt(conn, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
+	setsockopt(conn, SOL_SOCKET, SO_OOBINLINE, &in_line, sizeof(in_line));
 	if (by_port)
 		t_must(port_register(&p, conn) == 0);
 	return true;
@@ -257,6 +261,14 @@ static void do_close(void)
 	conn = -1;
 }
 
+static void do_hold(bool on)
+{
+	int bytes = 65536;	/* as it is now, and does not grow to megabytes; the kernel doubles it */
+
+	held = on;
+	setsockopt(conn, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
+}
+
 /* All as it was at the start. */
 static void do_next(void)
 {
@@ -269,7 +281,7 @@ static void do_next(void)
 	if (connecting >= 0)
 		close(connecting);
 	conn = connecting = -1;
-	paused = echo = eos = over = false;
+	paused = held = echo = eos = over = false;
 	failed = 0;
 	ngot = out_left = out_at = 0;
 }
@@ -309,6 +321,8 @@ static bool obey(void)
 		paused = word[0] == 'p';
 		if (by_port)
 			tell(paused ? NS_PST_PAUSE : NS_PST_RESUME);
+	} else if (!strcmp(word, "hold") || !strcmp(word, "release")) {
+		do_hold(word[0] == 'h');
 	} else if (!strcmp(word, "shut")) {
 		if (by_port)
 			tell(NS_PST_SHUT);
@@ -329,12 +343,12 @@ static void listen_on(uint16_t port)
 {
 	struct sockaddr_in6 any6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(port) };
-	int one = 1;
+	int one = 1, in_line = !by_listener;
 
 	listener = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	t_must(listener >= 0);
 	setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-	setsockopt(listener, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
+	setsockopt(listener, SOL_SOCKET, SO_OOBINLINE, &in_line, sizeof(in_line));
 	setsockopt(listener, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	t_must(!bind(listener, family == AF_INET6 ? (void *)&any6 : (void *)&any,
 		     family == AF_INET6 ? sizeof(any6) : sizeof(any)) && !listen(listener, 5));

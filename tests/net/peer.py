@@ -39,6 +39,16 @@ def checksum(data):
     return ~total & 0xffff
 
 
+def pattern(start, n):
+    """Bytes [start, start + n) of a stream that is known."""
+    return (bytes(range(256)) * (n // 256 + 2))[start % 256:start % 256 + n]
+
+
+def mss(n=1460):
+    """The option."""
+    return (MSS, struct.pack("!H", n))
+
+
 def options_to_bytes(options):
     out = b""
     for kind, value in options:
@@ -280,7 +290,7 @@ class Connection:
             if seg.seq <= self.rcv < seg.end():
                 self.rcv = seg.end()
 
-    def open(self, options=((MSS, struct.pack("!H", 1460)),), win=65535):
+    def open(self, options=(mss(),), win=65535):
         """Handshake; the server has accepted."""
         self.send("S", win=win, options=options)
         syn = self.expect("SA", ack=1)
@@ -300,7 +310,7 @@ class Connection:
         self.listen()
         self.app("connect %d" % self.ports[0])
         syn = self.expect("S", seq=0)
-        self.send("SA", options=[(MSS, struct.pack("!H", 1460))])
+        self.send("SA", options=[mss()])
         self.expect("A", seq=1, ack=1)
         if registered:
             self.app("accept")
