@@ -407,6 +407,91 @@ static void full_ring(void)
 	close(l);
 }
 
+/* Those that wait, and what they have sent: which is which is known by the peer's port. */
+struct waiting {
+	int peer, fd, bytes;
+	uint16_t port;
+};
+
+static void begin(struct waiting *w, uint16_t number, uint8_t i)
+{
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+	uint8_t data[] = { i, (uint8_t)~i };
+
+	*w = (struct waiting){ .peer = tcp_connect(AF_INET, number), .fd = -1 };
+	t_must(!getsockname(w->peer, (void *)&a, &len));
+	w->port = a.sin_port;
+	t_must(write(w->peer, data, 1) == 1 && write(w->peer, data + 1, 1) == 1);
+}
+
+/* A slot of one of them: it is told of once, and then come its bytes and nobody else's. */
+static void is_one_of(struct waiting *all, int n, const struct netmap_slot *s)
+{
+	const struct nm_pst_accepted *a = paste_rx_accepted(p.rx, s);
+	struct waiting *w = NULL;
+
+	for (int i = 0; i < n; i++)
+		if (a ? all[i].port == ((const struct sockaddr_in *)(const void *)a->peer)->sin_port :
+			all[i].fd == s->fd)
+			w = &all[i];
+	if (!t_true(w))
+		return;
+	if (a) {
+		t_eq(w->fd, -1);
+		w->fd = s->fd;
+		return;
+	}
+	for (size_t k = 0; k < slot_len(s); k++, w->bytes++)
+		t_eq((uint8_t)slot_data(p.rx, s)[k], (uint8_t)(w->bytes ? ~(w - all) : w - all));
+}
+
+/*
+ * A ring that is full of another connection's bytes, of which more wait, has no room to tell of new ones: nothing
+ * of either is lost, all comes as slots are released one by one.
+ */
+static void full_of_others(void)
+{
+	uint64_t before = port_stats(&p).counters.accepted;
+	static struct waiting all[20];
+	int sock, filler, told = 0, bytes = 0, n = 20;
+	struct netmap_slot *s;
+	uint16_t number;
+	int l = listener(AF_INET, &number);
+
+	t_note("full of others");
+	port_pair(&p, &sock, &filler);
+	for (char c = 0; c < 100; c++) {
+		t_must(write(filler, &c, 1) == 1);
+		port_sync(&p);
+	}
+	for (int i = 0; i < n; i++)
+		begin(&all[i], number, (uint8_t)i);
+	for (int i = 0; i < 20; i++)
+		port_sync(&p);
+	t_eq(port_stats(&p).counters.accepted, before);
+	while ((s = port_next(&p, told < n ? 2000 : 100))) {
+		told += paste_rx_accepted(p.rx, s) != NULL;
+		if (s->fd != sock)
+			is_one_of(all, n, s);
+		else
+			for (size_t k = 0; k < slot_len(s); k++)
+				t_eq(slot_data(p.rx, s)[k], bytes++);
+		paste_rx_release(p.rx);
+	}
+	t_eq(told, n);
+	t_eq(bytes, 100);
+	t_eq(port_stats(&p).counters.accepted, before + (uint64_t)n);
+	for (int i = 0; i < n; i++) {
+		t_eq(all[i].bytes, 2);
+		close(all[i].fd);
+		close(all[i].peer);
+	}
+	close(sock);
+	close(filler);
+	close(l);
+}
+
 /* A connection to @number comes as a slot. */
 static void serves(uint16_t number)
 {
@@ -597,6 +682,7 @@ int main(void)
 	close_after_reset();
 	no_descriptors();
 	full_ring();
+	full_of_others();
 	other_number();
 	other_process();
 	number_of_another();
