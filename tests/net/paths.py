@@ -210,6 +210,29 @@ def test_vlan_of_nic():
         t.zero_copy(server)
 
 
+# [short]
+def test_vlan_listener():
+    """
+    A registered listener reached through a VLAN of the NIC and beside it at once, by clients that have the same port number: each
+    connection is told of, its stream exact and its own, in place from the first byte.
+    """
+    with vlan_of_eth0(), t.Server(registered=True) as server:
+        before = server.counters()
+        for turn in range(2):
+            port = random.randrange(20000, 60000)
+            flows = [t.Flow(t.connect(address, local_port=port), t.MEGABYTE // 2, 10 * turn + i)
+                     for i, address in enumerate((t.GUEST, VLAN, t.GUEST6, VLAN6))]
+            t.run_flows(flows)
+            for flow in flows:
+                flow.sock.close()
+        c = difference(server, before)
+        t.eq(c["accepted"], 8, "connections accepted")
+        t.eq(c["rx_copied"] + c["rx_in_place"], 4 * t.MEGABYTE, "bytes received")
+        t.le(c["rx_copied"], c["rx_in_place"] // 20, "bytes copied")
+        t.zero_copy(server)
+        ended(server)
+
+
 def inside(space, *command):
     return t.guest().run("ip", "netns", "exec", space, *command)
 

@@ -342,7 +342,7 @@ def returned(server, before, seconds=10):
 
 # ---- clients ----
 
-def connect(address=GUEST, port=PORT, seconds=10, rcvbuf=0, sndbuf=0, bind=None, nodelay=True):
+def connect(address=GUEST, port=PORT, seconds=10, rcvbuf=0, sndbuf=0, bind=None, nodelay=True, local_port=0):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     s = socket.socket(family, socket.SOCK_STREAM)
     if rcvbuf:
@@ -351,6 +351,9 @@ def connect(address=GUEST, port=PORT, seconds=10, rcvbuf=0, sndbuf=0, bind=None,
         s.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, sndbuf)
     if bind:
         s.bind((bind, 0))
+    if local_port:      # others may have it as well, to other addresses
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(("", local_port))
     s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, nodelay)
     s.settimeout(seconds * SLOWER)
     s.connect((address, port))
