@@ -6,6 +6,7 @@
  *	--port NAME		stack:0
  *	--attach stack:IF	interface to attach
  *	--listen N		TCP port, 7; IPv4 and IPv6
+ *	--protocol N		what listens instead of TCP: 262 MPTCP, 132 SCTP
  *	--registered		the listener is registered: connections are accepted by
  *				events and closed by slots
  *	--udp N			UDP port as well, whose datagrams (of one slot) are sent
@@ -307,7 +308,7 @@ static const struct option long_options[] = {
 	{ "threads", 1, NULL, 'n' }, { "wait", 1, NULL, 'w' }, { "busy", 0, NULL, 'b' },
 	{ "mode", 1, NULL, 'm' }, { "register-after", 1, NULL, 'g' }, { "exclusive", 0, NULL, 'x' },
 	{ "memory", 1, NULL, 'M' }, { "memory-size", 1, NULL, 'S' },
-	{ "registered", 0, NULL, 'R' }, { "udp", 1, NULL, 'u' },
+	{ "registered", 0, NULL, 'R' }, { "udp", 1, NULL, 'u' }, { "protocol", 1, NULL, 'P' },
 	{ NULL, 0, NULL, 0 },
 };
 
@@ -340,6 +341,7 @@ static void parse(int argc, char **argv)
 		case 'S': o.megabytes = n; break;
 		case 'R': o.registered = true; break;
 		case 'u': o.udp = n; break;
+		case 'P': o.protocol = n; break;
 		default: exit(2);
 		}
 	}

@@ -84,7 +84,7 @@ struct worker {
 
 struct options {
 	const char *port, *attach, *wait, *memory;
-	uint32_t listen, udp, tx_slots, rx_slots, extra, threads, register_after, megabytes;
+	uint32_t listen, protocol, udp, tx_slots, rx_slots, extra, threads, register_after, megabytes;
 	bool busy, exclusive, registered;
 };
 

@@ -40,13 +40,13 @@ static void put_text(struct worker *w, int fd, const char *text)
 int listen_on(uint16_t port)
 {
 	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
-	int one = 1, zero = 0, s = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int one = 1, zero = 0, s = socket(AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, (int)o.protocol);
 
 	if (s < 0 || setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) ||
 	    setsockopt(s, IPPROTO_IPV6, IPV6_V6ONLY, &zero, sizeof(zero)) ||
 	    (o.threads > 1 && setsockopt(s, SOL_SOCKET, SO_REUSEPORT, &one, sizeof(one))) ||
 	    bind(s, (struct sockaddr *)&any, sizeof(any)) || listen(s, 4096))
-		err(1, "TCP port %u", port);
+		err(1, "port %u", port);
 	return s;
 }
 

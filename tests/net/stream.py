@@ -1,6 +1,7 @@
 """Byte streams between clients on the host and a server in the guest: whatever the sizes, what arrives is what was sent."""
 
 import random
+import socket
 import threading
 import time
 import zlib
@@ -174,6 +175,60 @@ def test_slow_application():
     """An application that takes a slot a millisecond: windows close and open again, nothing is lost."""
     with t.Server(mode="slow", rx_slots=64):
         t.exchange(3, t.MEGABYTE // 2, seconds=80)
+
+
+def handshakes(space=None):
+    """Connections of the guest, or of its namespace, that have become MPTCP, and not TCP as they may where one side has none."""
+    words = (["ip", "netns", "exec", space] if space else []) + ["cat", "/proc/net/netstat"]
+    names, values = [line.split()[1:] for line in t.guest().run(*words).splitlines() if line.startswith("MPTcpExt:")]
+    return int(dict(zip(names, values))["MPCapableACKRX"])
+
+
+def copied(server, total, exchanges):
+    """They are exact, and the module has copied every byte, both ways, and counts it so."""
+    before = server.counters()
+    for exchange in exchanges:
+        exchange()
+    t.wait_for(lambda: server.stats()["conns"] == 0, "connections closed after the end of stream")
+    after = server.counters()
+    t.eq([after[name] - before[name] for name in ("rx_copied", "rx_in_place", "tx_bytes", "tx_copied")],
+         [total, 0, total, total], "bytes received copied, in place; sent, of these copied")
+    t.settled_buffers(server)
+
+
+# [short]
+def test_mptcp():
+    """MPTCP over the NIC, both families: exact, and copied."""
+    try:
+        socket.socket(socket.AF_INET, socket.SOCK_STREAM, t.MPTCP).close()
+    except OSError as error:
+        t.skip("this machine has no MPTCP: %s" % error)
+    with t.Server(protocol=t.MPTCP) as server:
+        before = handshakes()
+        copied(server, 3 * t.MEGABYTE, [lambda address=address: t.exchange(3, t.MEGABYTE // 2, address, protocol=t.MPTCP)
+                                        for address in (t.GUEST, t.GUEST6)])
+        t.eq(handshakes() - before, 6, "connections that are MPTCP's")
+
+
+def over_veth(protocol, largest=20000):
+    with t.space() as space, t.Server(space=space, attach="stack:veth1", protocol=protocol) as server:
+        copied(server, 3 * t.MEGABYTE, [lambda address=address: t.exchange_inside(address, protocol=protocol, largest=largest)
+                                        for address in (t.SPACE, t.SPACE6)])
+        return handshakes(space)
+
+
+# [short]
+def test_mptcp_veth():
+    """MPTCP between two namespaces, over an attached veth, both families: exact, and copied."""
+    t.eq(over_veth(t.MPTCP), 6, "connections that are MPTCP's")
+
+
+# [short]
+def test_sctp_veth():
+    """The same by SCTP, where the kernel has it."""
+    if t.guest().status("modprobe", "sctp")[0]:
+        t.skip("the guest has no SCTP")
+    over_veth(t.SCTP, largest=8000)
 
 
 t.main()

@@ -342,9 +342,12 @@ def returned(server, before, seconds=10):
 
 # ---- clients ----
 
-def connect(address=GUEST, port=PORT, seconds=10, rcvbuf=0, sndbuf=0, bind=None, nodelay=True, local_port=0):
+MPTCP, SCTP = 262, 132
+
+
+def connect(address=GUEST, port=PORT, seconds=10, rcvbuf=0, sndbuf=0, bind=None, nodelay=True, protocol=0, local_port=0):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    s = socket.socket(family, socket.SOCK_STREAM)
+    s = socket.socket(family, socket.SOCK_STREAM, protocol)
     if rcvbuf:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, rcvbuf)
     if sndbuf:
@@ -354,7 +357,8 @@ def connect(address=GUEST, port=PORT, seconds=10, rcvbuf=0, sndbuf=0, bind=None,
     if local_port:      # others may have it as well, to other addresses
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         s.bind(("", local_port))
-    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, nodelay)
+    if protocol != SCTP:
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, nodelay)
     s.settimeout(seconds * SLOWER)
     s.connect((address, port))
     return s
@@ -643,19 +647,19 @@ def exchange_datagrams(address, sizes, seed, sockets=5):
     return sum(sizes)
 
 
-# A client in the guest itself: address, TCP port, connections, bytes each.
+# A client in the guest itself: address, port, connections, bytes each, protocol, largest send.
 INSIDE = """
 import sys
 sys.path.append("tests/net")
 import t
-address, port, n, total = sys.argv[1], *map(int, sys.argv[2:5])
-t.exchange(n, total, address, port, seconds=60)
+address, port, n, total, protocol, largest = sys.argv[1], *map(int, sys.argv[2:7])
+t.exchange(n, total, address, port, seconds=60, protocol=protocol, sizes=(1, largest))
 """
 
 
-def exchange_inside(address, port=PORT, connections=3, total=MEGABYTE // 2):
+def exchange_inside(address, port=PORT, connections=3, total=MEGABYTE // 2, protocol=0, largest=20000):
     """exchange(), by a client in the guest."""
-    guest().run("python3", "-c", INSIDE, address, port, connections, total, timeout=90)
+    guest().run("python3", "-c", INSIDE, address, port, connections, total, protocol, largest, timeout=90)
 
 
 def run_program(argv):
