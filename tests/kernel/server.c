@@ -39,8 +39,9 @@
  *	stall	no call to the port at all
  *
  * The first line on stdout is {"pid": ...}.  Then a line is answered by one:
- *	mode MODE | stats | counters | attach NAME | detach NAME | unlisten | quit
- * {"error": WHY} if that cannot be.  unlisten closes the listener of a server of one thread.
+ *	mode MODE | stats | counters | ends | attach NAME | detach NAME | unlisten | quit
+ * {"error": WHY} if that cannot be.  ends: what events of the first thread told since the
+ * last time, "eos" and names of errnos.  unlisten closes the listener of a server of one thread.
  *
  * server.h names its parts.
  */
@@ -129,6 +130,15 @@ static int print_counters(void)
 	return 0;
 }
 
+static void print_ends(struct worker *w)
+{
+	printf("{\"ends\": [");
+	for (uint32_t i = 0; i < w->nends; i++)
+		printf("%s\"%s\"", i ? ", " : "", w->ends[i] ? strerrorname_np(w->ends[i]) : "eos");
+	printf("]}\n");
+	w->nends = 0;
+}
+
 static void set_mode(enum mode m)
 {
 	__atomic_store_n(&mode, m, __ATOMIC_RELAXED);
@@ -173,6 +183,8 @@ static void command(char *line)
 			printf("{\"error\": \"no counters\"}\n");
 		return;
 	}
+	if (!strcmp(line, "ends"))
+		return print_ends(&workers[0]);
 	if (!strcmp(line, "mode"))
 		e = change_mode(arg);
 	else if (!strcmp(line, "attach"))

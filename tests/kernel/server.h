@@ -18,6 +18,7 @@
 #define FDS_MAX		8192
 #define VALUE_SIZE	1000
 #define KEEP_MAX	64	/* buffers under way in mode keep, per thread */
+#define ENDS_MAX	64
 
 enum mode { ECHO_, COPY, KEEP, LEND, SINK, SOURCE, HOLD, HOARD, SLOW, STALL, QUIT };
 
@@ -79,6 +80,8 @@ struct worker {
 	uint32_t random;
 	bool owing;		/* some connection has something to be sent */
 	int max_fd;
+	int ends[ENDS_MAX];	/* what events told of streams and connections: 0 or an errno, in order */
+	uint32_t nends;
 	struct stats st;
 };
 

@@ -186,6 +186,8 @@ void on_event(struct worker *w, const struct netmap_slot *slot)
 		w->st.congested += c->congested;
 		return;
 	}
+	if (w->nends < ENDS_MAX)
+		w->ends[w->nends++] = slot->err;
 	if (slot->err) {
 		w->st.errors++;
 		if (c->datagrams)

@@ -62,6 +62,99 @@ def test_reset():
         t.returned(server, before)
 
 
+def taken(s, data):
+    """Sends; all of it is in the guest's TCP."""
+    s.sendall(data)
+    t.wait_for(lambda: not t.unacknowledged(s), "all acknowledged")
+
+
+def reset_when_idle(server):
+    s = t.connect()
+    t.echoed(s, b"x" * 100)
+    t.reset(s)
+
+
+def reset_behind_bytes(server):
+    """Which the application has not looked at yet: they come first."""
+    s, before = t.connect(), server.stats()["rx_bytes"]
+    t.echoed(s, b"x")
+    server.mode("stall")
+    taken(s, b"y" * 50000)
+    t.reset(s)
+    server.mode("echo")
+    t.wait_for(lambda: server.stats()["rx_bytes"] == before + 50001, "all bytes that came before the reset")
+
+
+def reset_when_congested(server):
+    before = server.stats()["congested"]
+    s = t.Flow(t.connect(rcvbuf=4096), 100 * t.MEGABYTE, 1)
+    s.paused = True
+    t.run_flows([s], 20, until=lambda: server.stats()["congested"] > before)
+    t.reset(s.sock)
+
+
+def reset_behind_end(server):
+    """The peer has ended its stream, and the application still has something to say."""
+    s = t.connect()
+    t.echoed(s, b"x")
+    server.mode("hold")
+    taken(s, b"y" * 1000)
+    before = server.stats()["eos"]
+    s.shutdown(socket.SHUT_WR)
+    t.wait_for(lambda: server.stats()["eos"] > before, "the end of the stream")
+    t.reset(s)
+
+
+def answer_is_lost(server, arp, neighbour):
+    """
+    The way back to this machine is gone when the application answers, and TCP gives up after 4 retransmissions instead of
+    15.  arp: whether this machine has it; neighbour: `ip neigh` in the guest.
+    """
+    guest, s, before = t.guest(), t.connect(), server.stats()["errors"]
+    t.echoed(s, b"x")
+    server.mode("hold")
+    taken(s, b"y" * 1000)
+    try:
+        t.run_program(["ip", "link", "set", "tap0", "arp", arp])
+        guest.sh("sysctl -qw net.ipv4.tcp_retries2=4; ip neigh %s dev eth0" % neighbour)
+        server.mode("echo")
+        t.wait_for(lambda: server.stats()["errors"] > before, "TCP gives up", 40)
+    finally:
+        t.run_program(["ip", "link", "set", "tap0", "arp", "on"])
+        guest.sh("sysctl -qw net.ipv4.tcp_retries2=15; ip neigh del %s dev eth0 2> /dev/null || true" % t.HOST)
+        t.find_neighbours()
+    t.reset(s)
+
+
+def nobody_answers(server):
+    """Frames go to an address that nobody has."""
+    answer_is_lost(server, "on", "replace %s lladdr 02:00:00:00:00:99 nud permanent" % t.HOST)
+
+
+def peer_is_gone(server):
+    """Nobody answers to ARP: ICMP tells so, and TCP gives that as its reason in the end."""
+    answer_is_lost(server, "off", "del " + t.HOST)
+
+
+# [timeout=120]
+def test_errno():
+    """How a connection failed is told by the errno that a socket would have, once, behind the bytes; others do not notice."""
+    for registered in False, True:
+        with t.Server(registered=registered, extra=100) as server:
+            for how, ends in ((reset_when_idle, ["ECONNRESET"]), (reset_behind_bytes, ["ECONNRESET"]),
+                              (reset_when_congested, ["ECONNRESET"]), (reset_behind_end, ["eos", "EPIPE"]),
+                              (nobody_answers, ["ETIMEDOUT"]), (peer_is_gone, ["EHOSTUNREACH"])):
+                print(how.__name__, flush=True)
+                server.ends()
+                how(server)
+                t.wait_for(lambda: server.counters()["sockets"] == registered, "the socket is forgotten")
+                server.mode("echo")
+                t.wait_for(lambda: server.stats()["conns"] == 0, "the connection is closed")
+                t.eq(server.ends(), ends, "what was told")
+            other = t.connect()
+            t.echoed(other, b"still here" * 1000)
+
+
 def test_reset_while_congested():
     """A client that reads nothing and then resets: the queue for it is dropped, its buffers come back."""
     with t.Server() as server:

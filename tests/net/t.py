@@ -5,6 +5,7 @@ that cannot run here. What a test starts in the guest ends with it.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import random
@@ -14,6 +15,7 @@ import socket
 import struct
 import subprocess
 import sys
+import termios
 import threading
 import time
 import traceback
@@ -265,6 +267,10 @@ class Server:
     def stats(self):
         return self.command("stats")
 
+    def ends(self):
+        """What events have told since the last call, in order: "eos" and names of errnos."""
+        return self.command("ends")["ends"]
+
     def counters(self):
         """The module's counters: those of the port, and the sum over its rings."""
         return self.command("counters")
@@ -421,6 +427,11 @@ def echoed(s, data, seconds=20):
     s.settimeout(seconds * SLOWER)
     s.sendall(data)
     same(receive(s, len(data), seconds), data)
+
+
+def unacknowledged(s):
+    """Bytes that were sent and that the peer's TCP has not confirmed."""
+    return int.from_bytes(fcntl.ioctl(s, termios.TIOCOUTQ, bytes(4)), sys.byteorder)
 
 
 class Flow:
