@@ -428,7 +428,7 @@ class VM:
     async def run_host(self, script, stdout=None, **environment):
         """Runs a shell script on this machine, in the guest's network; returns its status."""
         environment = dict(os.environ, PASTE_LAB_VM=self.directory, PASTE_GUEST="10.77.0.2", PASTE_GUEST6="fd77::2",
-                           PATH=LAB + ":" + os.environ["PATH"], **environment)
+                           PASTE_ACCELERATOR="kvm" if self.kvm else "tcg", PATH=LAB + ":" + os.environ["PATH"], **environment)
         process = await asyncio.create_subprocess_exec("bash", "-c", script, cwd=self.start_directory, env=environment,
                                                        stdout=stdout, start_new_session=True, preexec_fn=die_with_parent)
         try:
