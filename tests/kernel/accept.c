@@ -415,7 +415,7 @@ struct waiting {
 
 static void begin(struct waiting *w, uint16_t number, uint8_t i)
 {
-	struct sockaddr_in a;
+	struct sockaddr_in a = { 0 };
 	socklen_t len = sizeof(a);
 	uint8_t data[] = { i, (uint8_t)~i };
 

@@ -47,16 +47,17 @@ static void say_all(int peer, const struct script *s)
 static void is_said(const char *got, int n, const struct script *s)
 {
 	char all[64] = "";
+	int len = 0;
 
 	for (const struct part *part = s->part; part->data; part++)
-		strcat(all, part->data);
-	if (n != (int)strlen(all) || memcmp(got, all, (size_t)n))
+		len += snprintf(all + len, sizeof(all) - (size_t)len, "%s", part->data);
+	if (n != len || memcmp(got, all, (size_t)n))
 		T_FAIL("the stream is \"%.*s\", expected \"%s\"", n > 0 ? n : 0, got, all);
 }
 
 static void arrives(int sock, const struct script *s)
 {
-	char got[64];
+	char got[64] = "";
 
 	is_said(got, port_collect(&p, sock, got, sizeof(got), 50), s);
 }
@@ -202,7 +203,7 @@ static void before_it_is_accepted(int family, const struct script *s)
 /* By accept() on a registered listener: an ordinary socket, in line as paste(4) says. */
 static void by_accept(const struct script *s)
 {
-	char got[64];
+	char got[64] = "";
 	uint16_t number;
 	int l = tcp_listen(AF_INET, &number), peer, sock;
 
@@ -222,7 +223,7 @@ static void by_accept(const struct script *s)
 /* What waits when the port goes is the ordinary socket's to read, and so is what comes then as it has set. */
 static void after_the_port(const struct script *s)
 {
-	char got[64];
+	char got[64] = "";
 	int sock, peer;
 
 	t_note("%s, the port is closed before it is read", s->what);
