@@ -83,13 +83,10 @@ def schedule(workloads, connections, backends, repetition=0):
     return points
 
 
-def to_count(workloads, connections, backends, some=False):
-    """Points to count instructions for, in rounds of one per back end. With `some`, for who has little time: all workloads
-    with 50 connections, then rpc with others."""
-    pairs = [(w, c) for w in workloads if WORKLOADS[w].counted for c in connections_of(w, connections)]
-    if some:
-        pairs = sorted(((w, c) for w, c in pairs if w == "rpc" or c == 50), key=lambda pair: (pair[1] != 50, -pair[1]))
-    return [[Point(w, c, b) for b in backends_of(w, backends)] for w, c in pairs]
+def to_count(workloads, connections, backends):
+    """Points to count instructions for, one back end after the other."""
+    return [Point(w, c, b) for w in workloads if WORKLOADS[w].counted
+            for c in connections_of(w, connections) for b in backends_of(w, backends)]
 
 
 def machines(workloads):
