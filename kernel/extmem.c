@@ -154,28 +154,62 @@ static bool is_on_no_list(struct folio *folio)
 	return !folio_test_lru(folio) && !folio_test_hugetlb(folio);
 }
 
-/* Does nobody use this page, of which all users but pins and mappings come by us? */
-bool pst_extmem_idle(const struct pst_extmem *ext, struct page *page)
+/* Put there in between?  Then the reference that was taken for the lists' is somebody else's. */
+static bool idle_unlisted(const struct pst_extmem *ext, struct folio *folio)
 {
-	return idle_but_for(ext, page_folio(page), 0);
+	return is_on_no_list(folio) && idle_but_for(ext, folio, 1) && is_on_no_list(folio);
 }
 
-/* The same of a page that may just have been made: who is to put it on the kernel's lists refers to it. */
-bool pst_extmem_idle_new(const struct pst_extmem *ext, struct page *page)
+/* Of a page that was on no list when the port was made: it is there by now, or still to be put there. */
+static noinline bool idle_or_unlisted(struct pst_extmem *ext, struct page *page, bool idle)
 {
 	struct folio *folio = page_folio(page);
+	u32 i = pst_extmem_find(ext, page);
 
-	if (!is_on_no_list(folio))
-		return idle_but_for(ext, folio, 0);
-	/* Put there in between?  Then that reference is somebody else's. */
-	return idle_but_for(ext, folio, 1) && is_on_no_list(folio);
+	if (i == U32_MAX || !test_bit(i, ext->unlisted))
+		return idle;
+	if (is_on_no_list(folio))
+		return idle_unlisted(ext, folio);
+	if (test_and_clear_bit(i, ext->unlisted))
+		atomic_dec(&ext->nunlisted);
+	return idle;
+}
+
+/* Does nobody use this page, of which all users but pins and mappings come by us? */
+bool pst_extmem_idle(struct pst_extmem *ext, struct page *page)
+{
+	bool idle = idle_but_for(ext, page_folio(page), 0);
+
+	if (likely(!atomic_read(&ext->nunlisted)))
+		return idle;
+	return idle_or_unlisted(ext, page, idle);
+}
+
+/*
+ * The same of a page that may just have been made, before it is a buffer: who is to put it on the
+ * kernel's lists refers to it.  That may take as long as a CPU has no other pages to put there, so
+ * such pages are remembered.
+ */
+bool pst_extmem_idle_new(struct pst_extmem *ext, struct page *page)
+{
+	struct folio *folio = page_folio(page);
+	u32 i;
+
+	if (idle_but_for(ext, folio, 0))
+		return true;
+	if (!idle_unlisted(ext, folio))
+		return false;
+	i = pst_extmem_find(ext, page);
+	if (i != U32_MAX && !test_and_set_bit(i, ext->unlisted))
+		atomic_inc(&ext->nunlisted);
+	return true;
 }
 
 /*
  * Does somebody still use one of the first @n pages?  Of a device's, and of parts of huge ones,
  * that is not known.
  */
-bool pst_extmem_in_use(const struct pst_extmem *ext, u32 n)
+bool pst_extmem_in_use(struct pst_extmem *ext, u32 n)
 {
 	u32 i;
 
@@ -277,6 +311,7 @@ static int enlist(struct pst_extmem *ext)
 
 static void free_extmem(struct pst_extmem *ext)
 {
+	kvfree(ext->unlisted);
 	kvfree(ext->index);
 	kvfree(ext->page);
 	mmdrop(ext->mm);
@@ -307,7 +342,8 @@ struct pst_extmem *pst_extmem_pin(u64 addr, u64 size)
 	mmgrab(ext->mm);
 	err = -ENOMEM;
 	ext->page = kvcalloc(ext->npages, sizeof(*ext->page), PST_GFP_SIZED);
-	if (!ext->page)
+	ext->unlisted = kvcalloc(BITS_TO_LONGS(ext->npages), sizeof(long), PST_GFP_SIZED);
+	if (!ext->page || !ext->unlisted)
 		goto err_free;
 	err = account_locked_vm(ext->mm, ext->npages, true);
 	if (err)

@@ -28,15 +28,17 @@ struct pst_extmem {
 	struct pst_mark first, last;	/* of the buffers */
 	u32 bits;			/* log2 of the entries of index[] */
 	u32 *index;			/* hash of a page -> its number + 1, 0 = empty */
+	unsigned long *unlisted;	/* by page: see pst_extmem_idle_new() */
+	atomic_t nunlisted;
 };
 
 struct pst_extmem *pst_extmem_pin(u64 addr, u64 size);
 void pst_extmem_unpin(struct pst_extmem *ext);
 u32 pst_extmem_find(const struct pst_extmem *ext, const struct page *page);
 void pst_extmem_set_bufs(struct pst_extmem *ext, u32 first);
-bool pst_extmem_idle(const struct pst_extmem *ext, struct page *page);
-bool pst_extmem_idle_new(const struct pst_extmem *ext, struct page *page);
-bool pst_extmem_in_use(const struct pst_extmem *ext, u32 n);
+bool pst_extmem_idle(struct pst_extmem *ext, struct page *page);
+bool pst_extmem_idle_new(struct pst_extmem *ext, struct page *page);
+bool pst_extmem_in_use(struct pst_extmem *ext, u32 n);
 int pst_extmem_in_mm(struct pst_extmem *ext, int (*fn)(void *arg), void *arg);
 
 #endif /* PST_EXTMEM_H */

@@ -138,6 +138,15 @@ def test_small():
             t.ge(server.counters()["nic_wakeups"], 1, "times the driver had run dry")
 
 
+# [timeout=120]
+def test_new_pages():
+    """Pages that the kernel has not put on its lists yet, which it does by the dozen, are not taken for busy meanwhile."""
+    for _ in range(40):
+        with t.Server(memory="anon", memory_size=6, tx_slots=128, rx_slots=128, extra=64) as server:
+            t.exchange(4, t.MEGABYTE)
+            settled(server)
+
+
 def test_attached_by_another():
     """A process that does not have the memory attaches the NIC."""
     with t.Server(memory="anon", attach=None) as server:

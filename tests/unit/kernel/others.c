@@ -23,9 +23,9 @@ weak struct pst_extmem *pst_extmem_pin(u64 addr, u64 size) { return ERR_PTR(-EFA
 weak void pst_extmem_unpin(struct pst_extmem *ext) { }
 weak u32 pst_extmem_find(const struct pst_extmem *ext, const struct page *page) { return U32_MAX; }
 weak void pst_extmem_set_bufs(struct pst_extmem *ext, u32 first) { }
-weak bool pst_extmem_idle(const struct pst_extmem *ext, struct page *page) { return true; }
-weak bool pst_extmem_idle_new(const struct pst_extmem *ext, struct page *page) { return true; }
-weak bool pst_extmem_in_use(const struct pst_extmem *ext, u32 n) { return false; }
+weak bool pst_extmem_idle(struct pst_extmem *ext, struct page *page) { return true; }
+weak bool pst_extmem_idle_new(struct pst_extmem *ext, struct page *page) { return true; }
+weak bool pst_extmem_in_use(struct pst_extmem *ext, u32 n) { return false; }
 
 weak int pst_extmem_in_mm(struct pst_extmem *ext, int (*fn)(void *arg), void *arg) { return fn(arg); }
 
