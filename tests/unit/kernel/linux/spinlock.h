@@ -30,7 +30,6 @@ struct mutex { bool locked; };
 void migrate_disable(void);
 void migrate_enable(void);
 
-typedef int atomic_t;
 static inline void atomic_inc(atomic_t *v) { ++*v; }
 static inline bool atomic_dec_and_test(atomic_t *v) { return !--*v; }
 typedef struct { int n; } refcount_t;

@@ -21,6 +21,7 @@ typedef __u16 u16;
 typedef __u32 u32;
 typedef __s32 s32;
 typedef __u64 u64;
+typedef int atomic_t;
 
 #define U16_MAX		0xffff
 #define U32_MAX		0xffffffffu
