@@ -160,7 +160,7 @@ static bool idle_unlisted(const struct pst_extmem *ext, struct folio *folio)
 	return is_on_no_list(folio) && idle_but_for(ext, folio, 1) && is_on_no_list(folio);
 }
 
-/* Of a page that was on no list when the port was made: it is there by now, or still to be put there. */
+/* Of a page that was on no list when the port was made: it is now, or is still to be put there. */
 static noinline bool idle_or_unlisted(struct pst_extmem *ext, struct page *page, bool idle)
 {
 	struct folio *folio = page_folio(page);
