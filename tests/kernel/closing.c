@@ -3,12 +3,14 @@
  * closing: a port is closed, again and again, while other threads send to its sockets of every kind
  * and the ring is full; nobody stays on a list of a port that is gone, and nobody looks at it.
  *
- * [short debug cpus=2]
+ * [short debug cpus=2 brief=25]
+ *
+ * Its argument is the number of turns.
  */
 #include <pthread.h>
 #include "port.h"
 
-#define TURNS	100
+#define TURNS	100	/* without an argument */
 #define KINDS	3
 
 static int sock[KINDS], peer[KINDS];
@@ -55,8 +57,9 @@ static void turn(int i)
 			;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+	int turns = argc > 1 ? atoi(argv[1]) : TURNS;
 	pthread_t thread[KINDS];
 	int s[2];
 
@@ -67,7 +70,7 @@ int main(void)
 	peer[2] = s[1];
 	for (int k = 0; k < KINDS; k++)
 		t_must(!pthread_create(&thread[k], NULL, send_on, &peer[k]));
-	for (int i = 0; i < TURNS; i++)
+	for (int i = 0; i < turns; i++)
 		turn(i);
 	stop = true;
 	for (int k = 0; k < KINDS; k++)

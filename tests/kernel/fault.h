@@ -5,7 +5,8 @@
  * The kernel counts the allocations of this thread and fails the n-th (fail-nth in
  * Documentation/fault-injection).  Every request is repeated with n = 1, 2, 3 ... until it
  * gets by without meeting the n-th; what the kernel does for it in other threads and in
- * interrupts is not counted.
+ * interrupts is not counted.  A program's argument is the beginning of the names of the
+ * requests to make, or a number: then n = 1, 1 + number ... only.
  */
 #ifndef FAULT_H
 #define FAULT_H
@@ -366,7 +367,7 @@ static bool once(const struct request *r, uint32_t n)
 	return failed;
 }
 
-static void each_allocation(const struct request *r)
+static void each_allocation(const struct request *r, uint32_t step)
 {
 	uint64_t start = now_ms();
 	uint32_t n = 1;
@@ -378,8 +379,9 @@ static void each_allocation(const struct request *r)
 	if (r->finish)
 		r->finish(true);
 	while (once(r, n))
-		n++;
-	printf("%s: %u allocations, %.1f s\n", r->name, n - 1, (double)(now_ms() - start) / 1000);
+		n += step;
+	printf("%s: up to allocation %u in steps of %u, %.1f s\n", r->name, n, step,
+	       (double)(now_ms() - start) / 1000);
 	fflush(stdout);
 }
 
@@ -397,14 +399,18 @@ static void fault_begin(void)
 	port_make(&p, "stack:fault", 64, 0);
 }
 
-/* Those of the requests whose names begin with the program's argument, or all. */
+/* All of them that the program's argument leaves. */
 static void fault_all(const struct request *r, size_t n, int argc, char **argv)
 {
 	const char *only = argc > 1 ? argv[1] : "";
+	char *rest;
+	uint32_t step = (uint32_t)strtoul(only, &rest, 10);
 
+	if (step)
+		only = rest;
 	for (size_t i = 0; i < n; i++)
 		if (!strncmp(r[i].name, only, strlen(only)))
-			each_allocation(&r[i]);
+			each_allocation(&r[i], step ?: 1);
 }
 
 #endif /* FAULT_H */

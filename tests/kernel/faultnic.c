@@ -3,7 +3,7 @@
  * faultnic: whichever allocation fails of a request that attaches or detaches a NIC, the request says
  * so or does without, leaves nothing behind, and works the next time; so does closing a port with one.
  *
- * [debug checked timeout=240]
+ * [debug checked timeout=240 brief=4]
  *
  * fault.h tells how; chosen queues have faultqueue.c.  With an argument only the requests whose names begin so.
  */

@@ -3,7 +3,7 @@
  * faultqueue: whichever allocation fails of a request that attaches one queue of a NIC, the request says
  * so or does without, leaves nothing behind, not to the other queue's port either, and works the next time.
  *
- * [debug checked timeout=240]
+ * [debug checked timeout=240 brief=4]
  *
  * fault.h tells how.  With an argument only the requests whose names begin so.
  */
