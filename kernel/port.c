@@ -4,6 +4,7 @@
  * a port dies: doc/locking.md, the locking chapter.
  */
 #include <linux/ctype.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/nsproxy.h>
@@ -369,10 +370,16 @@ void pst_port_put(struct pst_port *port)
 		port_destroy(port);
 }
 
-/* A wish that cannot be fulfilled must not squeeze everybody else first. */
+/*
+ * A wish that cannot be fulfilled must not squeeze everybody else first; and one that
+ * can leaves them a share, since the OOM killer cannot see whose the port's memory is.
+ */
 static bool affordable(u32 rings, u32 bufs)
 {
-	return bufs + rings * (pst_pool_size(bufs) / PAGE_SIZE) <= (u64)si_mem_available();
+	u64 share = min(totalram_pages() / 8, 1ul << (30 - PAGE_SHIFT));
+	u64 need = bufs + rings * (pst_pool_size(bufs) / PAGE_SIZE);
+
+	return need + share <= (u64)max(si_mem_available(), 0l);
 }
 
 /* Buffers for NIC and TCP once rings and application have theirs; some may not be back yet. */

@@ -1,25 +1,40 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * memory: a request for more memory than there is fails with ENOMEM; it does not send
- * the kernel's OOM killer after anybody, and leaves no memory taken.
+ * memory: a request for more memory than there is, or that would leave others less than
+ * their share, fails with ENOMEM; it does not send the kernel's OOM killer after anybody,
+ * and leaves no memory taken.
  */
 #include "port.h"
 
-static long available_kb(void)
+static long meminfo_kb(const char *what)
 {
-	char line[256];
+	char line[256], format[64];
 	long kb = -1;
 	FILE *f = fopen("/proc/meminfo", "r");
 
 	t_must(f);
+	snprintf(format, sizeof(format), "%s: %%ld", what);
 	while (fgets(line, sizeof(line), f))
-		if (sscanf(line, "MemAvailable: %ld", &kb) == 1)
+		if (sscanf(line, format, &kb) == 1)
 			break;
 	fclose(f);
 	return kb;
 }
 
-static void refused(uint16_t rings, uint64_t extra)
+static long available_kb(void)
+{
+	return meminfo_kb("MemAvailable");
+}
+
+/* What a port has to leave others: paste(4). */
+static long share_kb(void)
+{
+	long eighth = meminfo_kb("MemTotal") / 8;
+
+	return eighth < 1 << 20 ? eighth : 1 << 20;
+}
+
+static int make(int fd, uint16_t rings, uint64_t extra)
 {
 	struct nmreq_register r = {
 		.nr_mode = NR_REG_ALL_NIC,
@@ -29,11 +44,34 @@ static void refused(uint16_t rings, uint64_t extra)
 		.nr_rx_slots = 16,
 		.nr_extra_bufs = (uint32_t)extra,
 	};
+
+	return port_ioctl(fd, NETMAP_REQ_REGISTER, "stack:big", &r);
+}
+
+static int device(void)
+{
 	int fd = open("/dev/netmap", O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
 		t_skip("no /dev/netmap: the module is not loaded");
-	t_fails(ENOMEM, port_ioctl(fd, NETMAP_REQ_REGISTER, "stack:big", &r));
+	return fd;
+}
+
+static void refused(uint16_t rings, uint64_t extra)
+{
+	int fd = device();
+
+	t_fails(ENOMEM, make(fd, rings, extra));
+	close(fd);
+}
+
+/* A large port is made; what is left is the others'. */
+static void granted(uint64_t extra)
+{
+	int fd = device();
+
+	t_ok(make(fd, 1, extra));
+	t_le(share_kb(), available_kb());
 	close(fd);
 }
 
@@ -48,8 +86,15 @@ int main(void)
 	refused(64, 0);
 	t_must(pool >= 0 && write(pool, "256", 3) == 3);
 	t_note("buffers that fit, and what 64 rings need to look after so many, which does not");
-	refused(64, (uint64_t)available_kb() / 4 * 995 / 1000 - 64 * (256 + 32));
+	refused(64, (uint64_t)(available_kb() - share_kb()) / 4 * 995 / 1000 - 64 * (256 + 32));
+	t_note("what would leave others half of their share");
+	refused(1, (uint64_t)(available_kb() - share_kb() / 2) / 4);
+	t_note("what leaves them more");
+	granted((uint64_t)(available_kb() - share_kb() * 3 / 2) / 4);
 	t_must(write(pool, "8192", 4) == 4);
+	/* Freed pages wait in lists of the CPUs for a while. */
+	for (int i = 0; i < 200 && available_kb() < before - 50000; i++)
+		usleep(100000);
 	t_le(before - 50000, available_kb());
 	return t_end();
 }

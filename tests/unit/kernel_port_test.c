@@ -279,6 +279,39 @@ static void no_memory(void **state)
 	mock.allocs = 0;
 	assert_int_equal(PTR_ERR(pst_port_open("stack:0", &small)), -ENOMEM);
 	assert_in_range(mock.allocs, 0, 50);	/* not page after page */
+	mock.mem_available = -1;
+	assert_int_equal(PTR_ERR(pst_port_open("stack:0", &small)), -ENOMEM);
+	pool_bufs = 8192;
+}
+
+/* The least that has to be available for a port to be made, in pages. */
+static long least(void)
+{
+	static const struct pst_port_config small = { 1, 16, 16, 0, NULL };
+	struct pst_port *p;
+
+	for (mock.mem_available = 1; mock.mem_available < 1000000; mock.mem_available++) {
+		p = pst_port_open("stack:0", &small);
+		if (IS_ERR(p))
+			continue;
+		pst_port_put(p);
+		return mock.mem_available;
+	}
+	return -1;
+}
+
+/* Others are left an eighth of memory, or 1 GiB. */
+static void memory_for_others(void **state)
+{
+	long alone;
+
+	pool_bufs = PST_POOL_MIN;
+	alone = least();
+	assert_in_range(alone, PST_POOL_MIN, PST_POOL_MIN + 100);
+	mock.mem_total = 80000;
+	assert_int_equal(least(), alone + 10000);
+	mock.mem_total = 100000000;
+	assert_int_equal(least(), alone + 262144);
 	pool_bufs = 8192;
 }
 
@@ -420,7 +453,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(names), T(long_names), T(characters), T(open_and_put), T(namespaces),
-		T(counters), T(no_memory), T(quiesce), T(looks_after), T(housekeeps), T(reaps),
+		T(counters), T(no_memory), T(memory_for_others), T(quiesce), T(looks_after), T(housekeeps), T(reaps),
 	};
 
 	return cmocka_run_group_tests_name("kernel_port", tests, NULL, NULL);

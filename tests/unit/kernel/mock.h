@@ -27,6 +27,7 @@ struct mock {
 	void (*was_read)(void *p, size_t n);	/* after READ_ONCE() */
 	const char *netdev;		/* the one device there is */
 	long mem_available;		/* pages; 0 = enough */
+	unsigned long mem_total;	/* pages */
 
 	/* What happened. */
 	unsigned int allocs, copies;	/* successful or not */

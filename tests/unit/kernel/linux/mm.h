@@ -49,6 +49,7 @@ void mock_page_free(struct page *page);
 void *mock_page_address(struct page *page);
 
 #define si_mem_available()	(mock.mem_available ?: LONG_MAX)
+#define totalram_pages()	(mock.mem_total)
 #define alloc_page(gfp)		mock_page_alloc()
 #define page_address(page)	mock_page_address(page)
 #define page_to_pfn(page)	((page)->pfn)
