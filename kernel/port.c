@@ -4,7 +4,6 @@
  * a port dies: doc/locking.md, the locking chapter.
  */
 #include <linux/ctype.h>
-#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/netdevice.h>
 #include <linux/nsproxy.h>
@@ -371,15 +370,18 @@ void pst_port_put(struct pst_port *port)
 }
 
 /*
- * A wish that cannot be fulfilled must not squeeze everybody else first; and one that
- * can leaves them a share, since the OOM killer cannot see whose the port's memory is.
+ * Pages that will be allocated for @cfg, about: buffers, unless the application brings
+ * them; a buffer's share of all tables; any ring's pool may have all.
  */
-static bool affordable(u32 rings, u32 bufs)
+static u64 pages_for(const struct pst_port_config *cfg, u32 bufs)
 {
-	u64 share = min(totalram_pages() / 8, 1ul << (30 - PAGE_SHIFT));
-	u64 need = bufs + rings * (pst_pool_size(bufs) / PAGE_SIZE);
+	u64 n = cfg->ext ? cfg->ext->size >> PAGE_SHIFT : bufs;
+	u64 tables;
 
-	return need + share <= (u64)max(si_mem_available(), 0l);
+	if (!n || n > INT_MAX)
+		return 0;	/* pst_extmem_pin() refuses that */
+	tables = n * (cfg->ext ? 32 : 16) + cfg->rings * pst_pool_size(n);
+	return (cfg->ext ? 0 : n) + (tables >> PAGE_SHIFT);
 }
 
 /* Buffers for NIC and TCP once rings and application have theirs; some may not be back yet. */
@@ -404,15 +406,16 @@ static struct pst_port *port_create(const char *name, const struct pst_port_conf
 		.slots = max(cfg->tx_slots, cfg->rx_slots),
 		.bufs = PST_BUFS_RESERVED + pool + cfg->extra_bufs + slots,
 	};
+	u64 pages = pages_for(cfg, g.bufs);
 	struct pst_port *port;
 	int err = -ENOMEM;
 	u32 i;
 
-	if (!cfg->ext && !affordable(cfg->rings, g.bufs))
+	if (!pst_claim_pages(pages))
 		return ERR_PTR(-ENOMEM);
 	port = kvzalloc(struct_size(port, ring, cfg->rings), PST_GFP_SIZED);
 	if (!port)
-		return ERR_PTR(-ENOMEM);
+		goto err_unclaim;
 	port->net = get_net(current->nsproxy->net_ns);
 	strscpy(port->name, name, sizeof(port->name));
 	port->opens = 1;
@@ -441,10 +444,13 @@ static struct pst_port *port_create(const char *name, const struct pst_port_conf
 	}
 	if (cfg->ext)
 		pst_pool_adopt_busy(&port->ring[0].pool);
+	pst_unclaim_pages(pages);
 	return port;
 
 err_free:
 	port_free(port);
+err_unclaim:
+	pst_unclaim_pages(pages);
 	return ERR_PTR(err);
 }
 

@@ -154,11 +154,15 @@ static bool is_writable(void __user *to, const void *was, size_t size)
 /* The indexes of buffers to keep, in memory that the caller frees. */
 static u32 *copy_keep(const struct nmreq_opt_pst_keep *keep)
 {
+	u64 pages = (keep->nro_count * sizeof(u32)) >> PAGE_SHIFT;
 	u32 *idx;
 
 	if (keep->nro_count > KEEP_MAX)
 		return ERR_PTR(-EINVAL);
+	if (!pst_claim_pages(pages))
+		return ERR_PTR(-ENOMEM);
 	idx = kvmalloc_array(keep->nro_count, sizeof(*idx), PST_GFP_SIZED);
+	pst_unclaim_pages(pages);
 	if (!idx)
 		return ERR_PTR(-ENOMEM);
 	if (copy_from_user(idx, u64_to_user_ptr(keep->nro_indexes),

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
  * memory: a request for more memory than there is, or that would leave others less than
- * their share, fails with ENOMEM; it does not send the kernel's OOM killer after anybody,
+ * their share (for buffers, or to look after memory and lists that it only claims to bring),
+ * fails with ENOMEM; it does not send the kernel's OOM killer after anybody,
  * and leaves no memory taken.
  */
 #include "port.h"
@@ -65,6 +66,39 @@ static void refused(uint16_t rings, uint64_t extra)
 	close(fd);
 }
 
+/*
+ * Memory and a list of what to keep in it, both said to be larger than they can be: it is
+ * refused for what looking after them would take, before anything is found missing.
+ */
+static void supplied(uint64_t pages, uint32_t nkeep, int error)
+{
+	struct nmreq_opt_pst_keep keep = {
+		.nro_opt.nro_reqtype = NETMAP_REQ_OPT_PST_KEEP,
+		.nro_indexes = 1UL << 40,
+		.nro_count = nkeep,
+	};
+	struct nmreq_opt_extmem ext = {
+		.nro_opt = {
+			.nro_next = nkeep ? (uintptr_t)&keep : 0,
+			.nro_reqtype = NETMAP_REQ_OPT_EXTMEM,
+		},
+		.nro_usrptr = 1UL << 40,
+		.nro_info.nr_memsize = pages << 12,
+	};
+	struct nmreq_register r = { .nr_mode = NR_REG_ALL_NIC };
+	struct nmreq_header h = {
+		.nr_version = NETMAP_API,
+		.nr_reqtype = NETMAP_REQ_REGISTER,
+		.nr_name = "stack:big",
+		.nr_options = (uintptr_t)&ext,
+		.nr_body = (uintptr_t)&r,
+	};
+	int fd = device();
+
+	t_fails(error, ioctl(fd, NIOCCTRL, &h));
+	close(fd);
+}
+
 /* A large port is made; what is left is the others'. */
 static void granted(uint64_t extra)
 {
@@ -89,6 +123,12 @@ int main(void)
 	refused(64, (uint64_t)(available_kb() - share_kb()) / 4 * 995 / 1000 - 64 * (256 + 32));
 	t_note("what would leave others half of their share");
 	refused(1, (uint64_t)(available_kb() - share_kb() / 2) / 4);
+	t_note("supplied memory that is not there");
+	supplied(1000, 0, EFAULT);
+	supplied((uint64_t)available_kb() * 3 / 4 * 1024 / 8, 0, ENOMEM);
+	t_note("a list that is not there");
+	supplied(1000, 100, EFAULT);
+	supplied(1000, (uint32_t)available_kb() * 15 / 16 * 1024 / 4, ENOMEM);
 	t_note("what leaves them more");
 	granted((uint64_t)(available_kb() - share_kb() * 3 / 2) / 4);
 	t_must(write(pool, "8192", 4) == 4);

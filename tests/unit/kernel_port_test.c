@@ -312,6 +312,11 @@ static void memory_for_others(void **state)
 	assert_int_equal(least(), alone + 10000);
 	mock.mem_total = 100000000;
 	assert_int_equal(least(), alone + 262144);
+	mock.mem_total = 0;
+	assert_true(pst_claim_pages(5));	/* somebody else's port, half made */
+	assert_int_equal(least(), alone + 5);
+	pst_unclaim_pages(5);
+	assert_int_equal(least(), alone);
 	pool_bufs = 8192;
 }
 
