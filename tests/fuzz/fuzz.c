@@ -27,7 +27,7 @@
 #include "links.h"
 
 #define STEP_MAX	300
-#define ENOUGH_EPOCHS	200	/* for what is rare */
+#define ENOUGH_EPOCHS	100	/* for what is rare */
 #define EPOCH_MS	(30000 * t_slower())	/* a player that is not through by then is killed */
 
 struct player fz;

@@ -234,9 +234,11 @@ static void step_other_kind(struct rnd *r)
 {
 	static const struct {
 		int family, type, protocol;
-	} kinds[] = {
+	} kinds[] = {		/* those that can be registered oftener */
 		{ AF_INET, SOCK_DGRAM, 0 },
 		{ AF_INET6, SOCK_DGRAM, 0 },
+		{ AF_UNIX, SOCK_STREAM, 0 },
+		{ AF_UNIX, SOCK_STREAM, 0 },
 		{ AF_UNIX, SOCK_STREAM, 0 },
 		{ AF_UNIX, SOCK_SEQPACKET, 0 },
 		{ AF_INET, SOCK_RAW, IPPROTO_TCP },
@@ -548,10 +550,10 @@ const struct step socket_steps[] = {
 	{ "host", 8, step_host },
 	{ "udp-pair", 16, step_udp_pair },
 	{ "udp-host", 8, step_udp_host },
-	{ "listen", 6, step_listen },
+	{ "listen", 8, step_listen },
 	{ "knock", 10, step_knock },
-	{ "accept", 6, step_accept },
-	{ "other-kind", 4, step_other_kind },
+	{ "accept", 8, step_accept },
+	{ "other-kind", 14, step_other_kind },
 	{ "peer-sends", 50, step_peer_sends },
 	{ "peer-reads", 30, step_peer_reads },
 	{ "peer-ends", 8, step_peer_ends },
