@@ -458,7 +458,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(names), T(long_names), T(characters), T(open_and_put), T(namespaces),
-		T(counters), T(no_memory), T(memory_for_others), T(quiesce), T(looks_after), T(housekeeps), T(reaps),
+		T(counters), T(no_memory), T(memory_for_others), T(quiesce), T(looks_after),
+		T(housekeeps), T(reaps),
 	};
 
 	return cmocka_run_group_tests_name("kernel_port", tests, NULL, NULL);
