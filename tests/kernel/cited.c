@@ -81,11 +81,19 @@ static void lend(int sock, uint32_t buf, uint16_t len)
 	}
 }
 
+/* And remains so: acknowledgements that were under way make room. */
 static bool congested(void)
 {
 	struct netmap_slot *s = port_next(&p, 0);
 
-	return s && s->err == EAGAIN;
+	if (!s)
+		return false;
+	t_must(s->err == EAGAIN);
+	if (s->flags & NS_PST_CLEAR || port_has(&p, 2, 5)) {
+		paste_rx_release(p.rx);
+		return false;
+	}
+	return true;
 }
 
 /* TCP has all it takes, and some of the queue is ahead of what is cited. */
@@ -128,8 +136,9 @@ static uint32_t give_back(uint32_t buf)
 	struct netmap_slot *s;
 
 	t_must(write(other_peer, "slot", 4) == 4);
-	s = port_next(&p, 2000);
-	t_must(s && !(s->flags & NS_PST_EVENT));
+	while ((s = port_next(&p, 2000)) && s->flags & NS_PST_EVENT)
+		paste_rx_release(p.rx);
+	t_must(s);
 	buf = paste_rx_keep(s, buf);
 	paste_rx_release(p.rx);
 	port_sync(&p);

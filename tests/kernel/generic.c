@@ -393,6 +393,11 @@ static void resets_while_congested(const struct kind *k)
 			port_put(&p, sock, data, sizeof(data));
 		port_sync(&p);
 		s = port_next(&p, 0);
+		if (s && port_has(&p, 2, 10)) {		/* acknowledgements were under way, and made room */
+			paste_rx_release(p.rx);
+			paste_rx_release(p.rx);
+			s = NULL;
+		}
 	}
 	t_must(s && s->err == EAGAIN && !(s->flags & NS_PST_CLEAR));
 	paste_rx_release(p.rx);

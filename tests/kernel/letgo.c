@@ -8,8 +8,8 @@
 #include "port.h"
 
 #define BULK	(3 << 20)
-#define PIECE	100
-#define PIECES	400		/* more than the ring has slots */
+#define PIECE	1000
+#define PIECES	400		/* more than the ring holds, in however few packets they come */
 
 static struct port p;
 static uint8_t sent[BULK], got[BULK];
@@ -115,17 +115,18 @@ static void connections(void)
  */
 static void unread(bool end)
 {
+	int s, peer, big = 4 << 20;
 	size_t taken, left;
-	int s, peer;
 
 	t_note("unread data%s", end ? " and end of stream" : "");
 	make();
 	port_pair(&p, &s, &peer);
+	t_ok(setsockopt(s, SOL_SOCKET, SO_RCVBUFFORCE, &big, sizeof(big)));
 	for (int i = 0; i < PIECES; i++)
 		t_must(write(peer, sent + i * PIECE, PIECE) == PIECE);
 	if (end)
 		t_ok(shutdown(peer, SHUT_WR));
-	usleep(20000);
+	t_must(port_arrived(peer));
 	port_sync(&p);
 	for (int i = 0; i < 5; i++)	/* some are the application's, the others not yet */
 		paste_rx_release(p.rx);
@@ -216,7 +217,7 @@ static void udp_echo(int s, int peer)
 
 static void datagrams(bool large)
 {
-	uint32_t n = large ? 12 : 200, size = large ? 30000 : PIECE, first = 0, taken, big = 4 << 20;
+	uint32_t n = large ? 12 : 200, size = large ? 30000 : 100, first = 0, taken, big = 4 << 20;
 	int s, peer;
 
 	t_note("%s datagrams", large ? "large" : "small");

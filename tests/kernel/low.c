@@ -82,6 +82,7 @@ static void not_received(void)
 	t_eq(write(peer[0], "a", 1), 1);
 	t_true(!!port_next(&p, 2000));
 	t_eq(write(peer[1], "b", 1), 1);
+	t_must(port_arrived(peer[1]));
 	port_sync(&p);
 	t_eq(nm_ring_space(p.rx), 1);
 	t_le(1, port_stats(&p).counters.rx_short);

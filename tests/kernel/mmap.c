@@ -95,6 +95,7 @@ static void unmapped(void)
 	t_note("not mapped at all");
 	t_ok(munmap(p.mem, p.size));
 	t_eq(write(peer, "later", 5), 5);
+	t_must(port_arrived(peer));
 	t_ok(ioctl(p.fd, NIOCRXSYNC));
 	t_ok(ioctl(p.fd, NIOCTXSYNC));
 	t_true(port_sync(&p) & POLLIN);

@@ -8,6 +8,7 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -179,6 +180,31 @@ static inline struct netmap_slot *port_next(const struct port *p, int ms)
 			return NULL;
 	}
 	return &p->rx->slot[p->rx->head];
+}
+
+/*
+ * Waits until all that @peer, a TCP socket, has sent has been acknowledged, for at most 2 s (of an ordinary
+ * kernel): over loopback it arrives at once only while ksoftirqd has nothing to do.
+ */
+static inline bool port_arrived(int peer)
+{
+	uint64_t end = now_ms() + 2000 * t_slower();
+	int unacknowledged;
+
+	do
+		t_ok(ioctl(peer, SIOCOUTQ, &unacknowledged));
+	while (unacknowledged && now_ms() < end);
+	return !unacknowledged;
+}
+
+/* Waits at most @ms (of an ordinary kernel) until @n RX slots are there. */
+static inline bool port_has(const struct port *p, uint32_t n, int ms)
+{
+	uint64_t end = now_ms() + (uint64_t)ms * t_slower();
+
+	while (nm_ring_space(p->rx) < n && now_ms() < end)
+		port_sync(p);
+	return nm_ring_space(p->rx) >= n;
 }
 
 static inline char *slot_data(const struct netmap_ring *r, const struct netmap_slot *s)

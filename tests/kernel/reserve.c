@@ -107,6 +107,7 @@ static void by_exchanging(void)
 /* Slots whose own buffer another slot has sent: @n of them lend @value and get another own one. */
 static void lend_without_own(uint32_t value, uint32_t n)
 {
+	uint64_t end = now_ms() + 2000 * t_slower();
 	static char text[SLOTS * 4096];
 	uint32_t i = p.tx->head;
 
@@ -121,7 +122,7 @@ static void lend_without_own(uint32_t value, uint32_t n)
 	port_sync(&p);
 	while (recv(peer, text, sizeof(text), MSG_DONTWAIT) > 0)
 		;
-	for (int turn = 0; turn < 100 && nm_tx_pending(p.tx); turn++) {
+	while (nm_tx_pending(p.tx) && now_ms() < end) {
 		port_sync(&p);
 		while (recv(peer, text, sizeof(text), MSG_DONTWAIT) > 0)
 			;

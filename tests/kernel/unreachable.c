@@ -118,6 +118,7 @@ static void goes_on(size_t size)
 	t_note("an error, then slots of %zu bytes", size);
 	registered(&sock, &peer);
 	put(sock, 0, 10, 10);
+	t_must(port_arrived(sock));
 	unreachable(sock, peer);
 	put(sock, 10, 3 * size, size);
 	arrives(peer, 0, 10 + 3 * size);

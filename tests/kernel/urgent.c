@@ -118,18 +118,20 @@ static void connected(const struct script *s)
 /* Its bytes wait in the socket, for slots that another one has. */
 static void without_room(const struct script *s)
 {
-	uint64_t full = port_stats(&p).counters.rx_full;
+	uint64_t full = port_stats(&p).counters.rx_full, end = now_ms() + 2000;
 	int sock, peer, other, filler;
 
 	t_note("%s, while the ring is full", s->what);
 	port_pair(&p, &other, &filler);
 	port_pair(&p, &sock, &peer);
-	for (int i = 0; i < FULL; i++) {
+	for (uint32_t i = 1; i <= FULL; i++) {	/* each is awaited, or two could share a slot */
 		t_must(write(filler, "f", 1) == 1);
-		port_sync(&p);
+		t_must(port_has(&p, i, 2000));
 	}
 	say_all(peer, s);
-	port_sync(&p);
+	do
+		port_sync(&p);
+	while (port_stats(&p).counters.rx_full == full && now_ms() < end);
 	t_le(full + 1, port_stats(&p).counters.rx_full);
 	for (struct netmap_slot *slot; (slot = port_next(&p, 100)) && slot->fd == other;)
 		paste_rx_release(p.rx);
@@ -231,6 +233,7 @@ static void after_the_port(const struct script *s)
 	port_pair(&p, &sock, &peer);
 	port_tell(&p, sock, NS_PST_PAUSE);
 	say_all(peer, s);
+	t_must(port_arrived(peer));
 	port_close(&p);
 	is_said(got, (int)read_n(sock, got, sizeof(got), 50), s);
 	t_eq(send(peer, "xyz", 3, MSG_OOB), 3);
