@@ -81,31 +81,35 @@ static void lend(int sock, uint32_t buf, uint16_t len)
 	}
 }
 
-/* And remains so: acknowledgements that were under way make room. */
-static bool congested(void)
+/* And remains so, when acknowledgements that were under way have come. */
+static bool congested(int sock)
 {
-	struct netmap_slot *s = port_next(&p, 0);
+	struct netmap_slot *s;
+	bool full = false;
 
-	if (!s)
-		return false;
-	t_must(s->err == EAGAIN);
-	if (s->flags & NS_PST_CLEAR || port_has(&p, 2, 5)) {
+	while ((s = port_next(&p, full ? 5 : 0))) {
+		t_must(s->err == EAGAIN);
+		if (s->fd == sock)
+			full = !(s->flags & NS_PST_CLEAR);
 		paste_rx_release(p.rx);
-		return false;
 	}
-	return true;
+	return full;
 }
 
-/* TCP has all it takes, and some of the queue is ahead of what is cited. */
+/*
+ * TCP has all it takes, and some of the queue is ahead of what is cited.  The peer's buffer stays as
+ * large as it is: it would open its window when it is probed.
+ */
 static void fill(struct full *f)
 {
-	int small = 16384;
+	int small = 16384, stays = 65536;
 
 	tcp_pair(&f->sock, &f->peer);
 	setsockopt(f->sock, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+	t_ok(setsockopt(f->peer, SOL_SOCKET, SO_RCVBUF, &stays, sizeof(stays)));
 	t_must(!port_register(&p, f->sock));
 	f->filled = f->cited = 0;
-	while (!congested()) {
+	while (!congested(f->sock)) {
 		t_must(f->filled < 1000);
 		lend(f->sock, filler, FILL);
 		port_sync(&p);
