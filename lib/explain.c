@@ -38,7 +38,7 @@ static const struct {
 	{ NETMAP_REQ_REGISTER, EINVAL,
 	  "the name is malformed (after the colon at most 15 bytes without blank / { } or :) or that of an interface (those are for attaching), or the ring number is not below the port's number of rings, or the region number is not the port's, or a flag is unknown, or the memory supplied does not begin at a page or has a page twice" },
 	{ NETMAP_REQ_REGISTER, ENOMEM,
-	  "no memory for the region, or the memory supplied is too small for what is asked or over RLIMIT_MEMLOCK, or the port has no room for one more descriptor: ask for fewer rings, slots or extra buffers, lower the module's pool_bufs, or raise the memory limit of the control group" },
+	  "no memory for the region (others are to keep an eighth of memory, 1 GiB at most, or eight times what it takes), or the memory supplied is too small for what is asked or over RLIMIT_MEMLOCK, or the port has no room for one more descriptor: ask for fewer rings, slots or extra buffers, lower the module's pool_bufs, or raise the memory limit of the control group" },
 	{ NETMAP_REQ_REGISTER, EOPNOTSUPP,
 	  "ports of that kind do not exist here (stack:NAME does), or an option is not supported by the port, see its status; memory of huge pages needs Linux 6.12" },
 	{ NETMAP_REQ_REGISTER, EFAULT,

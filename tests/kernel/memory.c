@@ -3,9 +3,12 @@
  * memory: a request for more memory than there is, or that would leave others less than
  * their share (for buffers, or to look after memory and lists that it only claims to bring),
  * fails with ENOMEM; it does not send the kernel's OOM killer after anybody,
- * and leaves no memory taken.
+ * and leaves no memory taken.  Small ports are made where memory is short, too.
  */
 #include "port.h"
+#include "supply.h"
+
+#define SUPPLIED	(4UL << 20)
 
 static long meminfo_kb(const char *what)
 {
@@ -109,6 +112,30 @@ static void granted(uint64_t extra)
 	close(fd);
 }
 
+/* Most of memory is a process's, as that of a store on tmpfs is. */
+static void short_of_memory(void)
+{
+	struct nmreq_opt_extmem ext = {
+		.nro_opt.nro_reqtype = NETMAP_REQ_OPT_EXTMEM, .nro_info.nr_memsize = SUPPLIED,
+	};
+	static const struct nmreq_register small = { .nr_tx_slots = 16, .nr_rx_slots = 16 };
+	void *supplied_memory = supply("memfd", SUPPLIED), *others;
+	size_t size = (size_t)(available_kb() - share_kb() / 2) << 10;
+	int fd = device();
+	struct port p;
+
+	others = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	t_must(others != MAP_FAILED);
+	t_le(available_kb(), share_kb());
+	t_ok(make(fd, 1, 0));
+	close(fd);
+	ext.nro_usrptr = (uintptr_t)supplied_memory;
+	if (t_ok(port_open_with(&p, "stack:big", &small, &ext)) == 0)
+		port_close(&p);
+	munmap(others, size);
+	munmap(supplied_memory, SUPPLIED);
+}
+
 int main(void)
 {
 	int pool = open("/sys/module/paste/parameters/pool_bufs", O_WRONLY);
@@ -131,6 +158,8 @@ int main(void)
 	supplied(1000, (uint32_t)available_kb() * 15 / 16 * 1024 / 4, ENOMEM);
 	t_note("what leaves them more");
 	granted((uint64_t)(available_kb() - share_kb() * 3 / 2) / 4);
+	t_note("small ports, where others have the rest");
+	short_of_memory();
 	t_must(write(pool, "8192", 4) == 4);
 	/* Freed pages wait in lists of the CPUs for a while. */
 	for (int i = 0; i < 200 && available_kb() < before - 50000; i++)

@@ -300,7 +300,7 @@ static long least(void)
 	return -1;
 }
 
-/* Others are left an eighth of memory, or 1 GiB. */
+/* Others are left an eighth of memory, or 1 GiB, or eight times what it takes. */
 static void memory_for_others(void **state)
 {
 	long alone;
@@ -308,15 +308,46 @@ static void memory_for_others(void **state)
 	pool_bufs = PST_POOL_MIN;
 	alone = least();
 	assert_in_range(alone, PST_POOL_MIN, PST_POOL_MIN + 100);
-	mock.mem_total = 80000;
-	assert_int_equal(least(), alone + 10000);
+	mock.mem_total = 8 * 1000;
+	assert_int_equal(least(), alone + 1000);
+	mock.mem_total = 100000000;
+	assert_int_equal(least(), 9 * alone);
+	mock.mem_total = 0;
+	pool_bufs = 100000;
+	alone = least();
 	mock.mem_total = 100000000;
 	assert_int_equal(least(), alone + 262144);
 	mock.mem_total = 0;
-	assert_true(pst_claim_pages(5));	/* somebody else's port, half made */
-	assert_int_equal(least(), alone + 5);
+	pool_bufs = 8192;
+}
+
+static void other_ends(void)
+{
 	pst_unclaim_pages(5);
-	assert_int_equal(least(), alone);
+}
+
+/* Somebody else's port that is half made is waited for, for a while. */
+static void two_at_a_time(void **state)
+{
+	static const struct pst_port_config small = { 1, 16, 16, 0, NULL };
+	struct pst_port *p;
+	long alone;
+
+	pool_bufs = PST_POOL_MIN;
+	alone = least();
+	assert_true(pst_claim_pages(5));
+	assert_int_equal(least(), alone + 5);
+	mock.mem_available = alone;
+	mock_meanwhile = other_ends;
+	p = pst_port_open("stack:0", &small);
+	assert_false(IS_ERR(p));
+	pst_port_put(p);
+	mock.mem_available = alone - 1;		/* nobody's end would help */
+	mock_meanwhile = other_ends;
+	assert_int_equal(PTR_ERR(pst_port_open("stack:0", &small)), -ENOMEM);
+	assert_true(mock_meanwhile == other_ends);
+	mock_meanwhile = NULL;
+	mock.mem_available = 0;
 	pool_bufs = 8192;
 }
 
@@ -458,7 +489,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		T(names), T(long_names), T(characters), T(open_and_put), T(namespaces),
-		T(counters), T(no_memory), T(memory_for_others), T(quiesce), T(looks_after),
+		T(counters), T(no_memory), T(memory_for_others), T(two_at_a_time), T(quiesce), T(looks_after),
 		T(housekeeps), T(reaps),
 	};
 

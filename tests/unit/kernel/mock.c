@@ -16,6 +16,7 @@ struct nsproxy mock_nsproxy = { &mock_net };
 struct task_struct mock_task = { .nsproxy = &mock_nsproxy };
 unsigned long jiffies;
 int mock_bit_wait;
+void (*mock_meanwhile)(void);
 void (*mock_rtnl)(void);
 
 static unsigned long pfn, pfn_gap;

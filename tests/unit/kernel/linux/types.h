@@ -50,6 +50,7 @@ typedef int atomic_t;
 #define min_t(type, a, b) ({ type _a = (a), _b = (b); _a < _b ? _a : _b; })
 #define max(a, b)	({ typeof(a) _a = (a); typeof(b) _b = (b); _a > _b ? _a : _b; })
 #define min(a, b)	({ typeof(a) _a = (a); typeof(b) _b = (b); _a < _b ? _a : _b; })
+#define min3(a, b, c)	min(min(a, b), c)
 #define clamp(x, lo, hi) min(max(x, lo), hi)
 
 static inline u32 roundup_pow_of_two(u32 n)

@@ -21,6 +21,24 @@ struct poll_table_struct { void *_qproc; };
 #define init_waitqueue_head(w)	((w)->sleepers = (w)->woken = 0)
 #define wq_has_sleeper(w)	(mock_step("wq_has_sleeper"), (w)->sleepers > 0)
 #define wake_up_interruptible_poll(w, events) ((void)(events), (w)->woken++)
+#define wake_up_all(w)		((w)->woken++)
+#define DECLARE_WAIT_QUEUE_HEAD(w) wait_queue_head_t w
+
+/* What others do while somebody waits, once; NULL: the time goes by. */
+extern void (*mock_meanwhile)(void);
+
+#define wait_event_killable_timeout(w, condition, time) ({			\
+	long left_ = 0;								\
+	(w).sleepers++;								\
+	if (condition) {							\
+		left_ = 1;							\
+	} else if (mock_meanwhile) {						\
+		mock_meanwhile();						\
+		mock_meanwhile = NULL;						\
+		left_ = !!(condition);						\
+	}									\
+	(w).sleepers--;								\
+	left_; })
 
 static inline bool test_and_set_bit_lock(int n, unsigned long *p)
 {
