@@ -3,11 +3,12 @@
  * datagrams: sends UDP datagrams back from the buffers they arrived in, for tests/net.
  * [not a test]
  *
- *	datagrams INTERFACE PORT
+ *	datagrams INTERFACE PORT [gro]
  *
- * The first line on stdout is {"ready": 1}.  A line on stdin is answered by the port's
- * counters of bytes; end of file ends it.
+ * With "gro" the socket has UDP_GRO.  The first line on stdout is {"ready": 1}.  A line on stdin is answered
+ * by the port's counters of bytes; end of file ends it.
  */
+#include <netinet/udp.h>
 #include "port.h"
 
 static struct port p;
@@ -40,12 +41,14 @@ static void echo(void)
 int main(int argc, char **argv)
 {
 	struct sockaddr_in6 any = { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_ANY_INIT };
-	int sock = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0), big = 1 << 20;
+	int sock = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0), big = 1 << 20, one = 1;
 	char name[64], line[64];
 
-	t_must(argc == 3 && sock >= 0);
+	t_must(argc >= 3 && sock >= 0);
 	any.sin6_port = htons((uint16_t)atoi(argv[2]));
 	setsockopt(sock, SOL_SOCKET, SO_RCVBUFFORCE, &big, sizeof(big));
+	if (argc > 3)
+		t_ok(setsockopt(sock, IPPROTO_UDP, UDP_GRO, &one, sizeof(one)));
 	t_must(!bind(sock, (void *)&any, sizeof(any)));
 	port_make(&p, "stack:0", 512, 0);
 	snprintf(name, sizeof(name), "stack:%s", argv[1]);

@@ -612,10 +612,11 @@ class Traffic:
 # ---- datagrams ----
 
 class DatagramServer:
-    """tests/kernel/datagrams: sends datagrams back.  space: the guest's namespace it runs in."""
+    """tests/kernel/datagrams: sends datagrams back.  space: the guest's namespace it runs in; gro: its socket has UDP_GRO."""
 
-    def __init__(self, interface, space):
+    def __init__(self, interface, space, gro):
         argv = (["ip", "netns", "exec", space] if space else []) + ["tests/kernel/datagrams", interface, str(PORT)]
+        argv += ["gro"] if gro else []
         self.process = Process(argv)
         json.loads(self.process.readline())
 
@@ -625,8 +626,8 @@ class DatagramServer:
 
 
 @contextlib.contextmanager
-def datagram_server(interface="eth0", space=None):
-    server = DatagramServer(interface, space)
+def datagram_server(interface="eth0", space=None, gro=False):
+    server = DatagramServer(interface, space, gro)
     try:
         yield server
         server.process.end_input()
