@@ -52,6 +52,37 @@ static void finish_attach_beside(bool done)
 	finish_attach_queue(true);
 }
 
+static void prepare_detach_queue(void)
+{
+	prepare_veth();
+	t_must(!run_attach_queue());
+}
+
+static int run_detach(void)
+{
+	return as_errno(paste_detach(p.fd, "stack:fault0"));
+}
+
+/* Refused, it is attached as before. */
+static void finish_detach(bool done)
+{
+	if (!done)
+		t_must(!run_detach());
+	t_fails(ENXIO, run_detach());
+}
+
+static void finish_detach_beside(bool done)
+{
+	finish_detach(done);
+	close_fd(done);
+}
+
+static void prepare_detach_beside(void)
+{
+	prepare_attach_beside();
+	t_must(!run_attach_beside());
+}
+
 static bool loads_program(const struct request *r)
 {
 	return r->run == run_attach_queue;
@@ -61,6 +92,8 @@ static const struct request requests[] = {
 	{ "ATTACH of a queue", prepare_veth, run_attach_queue, finish_attach_queue },
 	{ "ATTACH of a queue beside another port's", prepare_attach_beside, run_attach_beside,
 	  finish_attach_beside },
+	{ "DETACH of a queue", prepare_detach_queue, run_detach, finish_detach },
+	{ "DETACH of a queue beside another port's", prepare_detach_beside, run_detach, finish_detach_beside },
 };
 
 int main(int argc, char **argv)
