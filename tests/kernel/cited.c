@@ -85,15 +85,15 @@ static void lend(int sock, uint32_t buf, uint16_t len)
 static bool congested(int sock)
 {
 	struct netmap_slot *s;
-	bool full = false;
+	bool told = false;
 
-	while ((s = port_next(&p, full ? 5 : 0))) {
+	while ((s = port_next(&p, told ? 5 : 0))) {
 		t_must(s->err == EAGAIN);
 		if (s->fd == sock)
-			full = !(s->flags & NS_PST_CLEAR);
+			told = !(s->flags & NS_PST_CLEAR);
 		paste_rx_release(p.rx);
 	}
-	return full;
+	return told;
 }
 
 /*

@@ -122,7 +122,7 @@ static void short_of_memory(void)
 	void *supplied_memory = supply("memfd", SUPPLIED), *others;
 	size_t size = (size_t)(available_kb() - share_kb() / 2) << 10;
 	int fd = device();
-	struct port p;
+	struct port p = { .fd = -1 };
 
 	others = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	t_must(others != MAP_FAILED);

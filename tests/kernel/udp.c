@@ -143,7 +143,7 @@ static void echo(int family, bool connected, int peers, int rounds)
 {
 	static uint8_t out[MAX], in[MAX + 4096];
 	struct sockaddr_storage at, peer_at[32];
-	int sock, peer[32];
+	int sock, peer[32] = { 0 };
 	socklen_t len;
 
 	t_note("echo, IPv%d, %s, %d peers", family == AF_INET6 ? 6 : 4,
