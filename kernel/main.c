@@ -5,6 +5,7 @@
 #include <linux/module.h>
 
 #include "compat.h"
+#include "deferred.h"
 #include "dev.h"
 #include "nic.h"
 #include "port.h"
@@ -30,9 +31,12 @@ static int __init paste_init(void)
 	err = pst_port_init();
 	if (err)
 		return err;
-	err = pst_nic_init();
+	err = pst_deferred_init();
 	if (err)
 		goto err_port;
+	err = pst_nic_init();
+	if (err)
+		goto err_deferred;
 	err = pst_dev_init();
 	if (err) {
 		pr_err("paste: cannot create /dev/netmap (error %d): is netmap loaded?\n", err);
@@ -42,6 +46,8 @@ static int __init paste_init(void)
 
 err_nic:
 	pst_nic_exit();
+err_deferred:
+	pst_deferred_exit();
 err_port:
 	pst_port_exit();
 	return err;
@@ -53,6 +59,7 @@ static void __exit paste_exit(void)
 	pst_dev_exit();
 	pst_nic_exit();
 	pst_port_exit();
+	pst_deferred_exit();
 }
 
 module_init(paste_init);

@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 #include <linux/wait_bit.h>
 
+#include "deferred.h"
 #include "nic.h"
 #include "port.h"
 #include "sized.h"
@@ -187,24 +188,44 @@ static bool look_after(struct pst_ring *ring, unsigned long stall)
  * What no event announces: buffers that TCP has let go of, sockets that were
  * closed, a NIC that waits for buffers, and an application that does not come.
  */
+/*
+ * Buffers are out while nobody syncs: they may be in packets that wait for an idle CPU to free
+ * them.  Or for a peer, so that it is asked less and less often.
+ */
+static void free_deferred(struct pst_port *port)
+{
+	if (port->deferred_pause && time_before(jiffies, port->deferred_next))
+		return;
+	pst_deferred_free();
+	port->deferred_pause = port->deferred_pause ? min(2 * port->deferred_pause, 16ul * HZ) : HZ;
+	port->deferred_next = jiffies + port->deferred_pause;
+}
+
 static void housekeeping(struct work_struct *work)
 {
 	struct pst_port *port = container_of(to_delayed_work(work), struct pst_port,
 					     housekeeping);
 	unsigned long stall = msecs_to_jiffies(READ_ONCE(stall_ms));
-	bool again = false, parked = false;
+	bool again = false, parked = false, left = false;
 	u32 i;
 
 	for (i = 0; i < port->nrings; i++) {
 		struct pst_ring *ring = &port->ring[i];
-		bool due = look_after(ring, stall);
+		bool due = look_after(ring, stall), idle, out;
 
 		/* While we run the ring ourselves that is as good as a sync. */
-		parked |= pst_ring_reap(ring, !due && time_after(jiffies, READ_ONCE(ring->synced) + stall));
+		idle = !due && time_after(jiffies, READ_ONCE(ring->synced) + stall);
+		out = pst_ring_reap(ring, idle);
+		parked |= out;
+		left |= out && idle;
 		if (pst_ring_has_errands(ring))
 			pst_ring_wake(ring);
 		again |= due;
 	}
+	if (left)
+		free_deferred(port);
+	else
+		port->deferred_pause = 0;
 	if (mutex_trylock(&port->mutex)) {
 		pst_nic_sweep(port);
 		pst_stack_sweep(port);

@@ -39,6 +39,8 @@ struct pst_port {
 
 	/* Wakeups look whether it is pending; armed once per stall_ms, whoever asks. */
 	struct delayed_work housekeeping ____cacheline_aligned_in_smp;
+	unsigned long deferred_pause;	/* jiffies between two calls of pst_deferred_free(), its own */
+	unsigned long deferred_next;	/* jiffies, likewise */
 
 	struct list_head node;		/* all ports, under pst_ports_lock */
 	u32 opens;			/* bound descriptors, under pst_ports_lock */

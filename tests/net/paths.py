@@ -429,6 +429,16 @@ def interrupts_on(cpu):
         t.guest().sh(script % "0-1")
 
 
+# [short debug cpus=2 queues=4]
+def test_sent_from_idle_cpu():
+    """Buffers of packets that one CPU has sent and another one has completed come back while the first has nothing more to do."""
+    with t.Server() as server:
+        t.guest().run("taskset", "-a", "-p", "-c", 0, server.pid)
+        with interrupts_on(1):
+            t.exchange(16, t.MEGABYTE // 4)
+            ended(server)
+
+
 # [short cpus=2 queues=4]
 def test_moved_between_cpus():
     """Buffers of packets that were received on one CPU and read on another come back while the first CPU receives nothing."""

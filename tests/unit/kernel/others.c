@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* Stands in for the sources a test does not link; whatever a test defines itself wins. */
 #include "extmem.h"
+#include "deferred.h"
 #include "nic.h"
 #include "port.h"
 #include "stack.h"
@@ -34,6 +35,7 @@ weak int pst_nic_detach(struct pst_port *port, const char *ifname) { return 0; }
 weak bool pst_nic_is_attached(struct pst_port *port, const char *ifname) { return false; }
 weak void pst_nic_detach_all(struct pst_port *port) { }
 weak void pst_nic_sweep(struct pst_port *port) { }
+weak void pst_deferred_free(void) { }
 weak void pst_nic_poll(struct pst_ring *ring, bool busy_poll) { }
 weak bool pst_nic_due(struct pst_ring *ring) { return false; }
 
