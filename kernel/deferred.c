@@ -2,7 +2,7 @@
 /*
  * deferred: packets whose freeing was left to another CPU.
  *
- * TCP, and since 7.x drivers too, do not free a packet that was allocated on another CPU but
+ * TCP, and in 7.3 drivers too, do not free a packet that was allocated on another CPU but
  * put it on a list of that CPU, which its next receive softirq empties
  * (skb_attempt_defer_free()).  A CPU that sent and then has nothing to receive would keep our
  * buffers for as long as it is idle.  Nobody else may empty the list, so the softirq is

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /* Stands in for the sources a test does not link; whatever a test defines itself wins. */
-#include "extmem.h"
 #include "deferred.h"
+#include "extmem.h"
 #include "nic.h"
 #include "port.h"
 #include "stack.h"
