@@ -21,10 +21,12 @@
 #include <linux/mman.h>
 #include <linux/net.h>
 #include <linux/netdevice.h>
+#include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/socket.h>
 #include <linux/uio.h>
 #include <linux/vmalloc.h>
+#include <linux/workqueue.h>
 #include <net/sock.h>
 #include <net/xdp_sock.h>
 
@@ -331,20 +333,45 @@ int pst_xsk_open(struct pst_xsk *xsk, struct net_device *dev, u16 queue,
 	return err;
 }
 
+struct drop {
+	struct work_struct work;
+	struct file *file;
+};
+
+static void drop_now(struct work_struct *work)
+{
+	__fput_sync(container_of(work, struct drop, work)->file);
+}
+
 /*
- * Lets go of the queue at once.  fput() alone would leave that to whenever the
- * file's last reference is dropped; releasing twice is what sockets allow for.  But not what
- * poll() allows for: a thread of the process that found one of the descriptors there are for the
- * moment (bind_xsk(), pst_xdp_add_queue()) has the file as well, and keeps queue and memory.
+ * fput() leaves the rest of what is the last one to when the process returns to user space, and it
+ * waits for the memory (pst_nic_detach()) before that; so a kernel thread does it.
+ */
+static void drop_file(struct file *file)
+{
+	struct drop drop = { .file = file };
+
+	if (current->flags & PF_KTHREAD) {	/* the port's housekeeping, which may not wait for others */
+		__fput_sync(file);
+		return;
+	}
+	INIT_WORK_ONSTACK(&drop.work, drop_now);
+	queue_work(pst_unbound_wq, &drop.work);
+	flush_work(&drop.work);
+	destroy_work_on_stack(&drop.work);
+}
+
+/*
+ * Lets go of the queue at once; but a thread of the process that found one of the descriptors there are
+ * for the moment (bind_xsk(), pst_xdp_add_queue()) has the file as well, and keeps queue and memory
+ * until it closes it.
  */
 void pst_xsk_close(struct pst_xsk *xsk)
 {
 	if (!xsk->file)
 		return;
-	if (file_count(xsk->file) == 1)	/* and no descriptor, so it stays at that */
-		READ_ONCE(xsk->sock->ops)->release(xsk->sock);
+	drop_file(xsk->file);
 	unmap_ring(&xsk->rx);
 	unmap_ring(&xsk->fill);
-	fput(xsk->file);
 	xsk->file = NULL;
 }

@@ -21,6 +21,7 @@
 static struct port p;
 static int first;	/* free, and all behind it */
 static volatile bool stop;
+static volatile unsigned int detached;	/* how often it was begun */
 static uint64_t seed, stolen, sockets, replaced;
 
 static uint64_t rnd(uint64_t *state)
@@ -48,7 +49,20 @@ static void use(int fd)
 	recv(fd, &c, 1, MSG_DONTWAIT);
 }
 
-/* A socket is kept while it is used by whose it is, when he has closed it, and for some time longer. */
+/* At some moment while it is let go of, if it comes to that. */
+static void until_detaching(uint64_t r)
+{
+	unsigned int before = detached;
+
+	for (int i = 0; i < 200 && before == detached; i++)
+		usleep(1000);
+	usleep((useconds_t)(r % 65536));
+}
+
+/*
+ * A socket is kept while it is used by whose it is, when he has closed it, and for some time longer; or until just
+ * when he does.
+ */
 static void steal(int fd, uint64_t r)
 {
 	int mine = fcntl(fd, F_DUPFD_CLOEXEC, FAR);
@@ -59,7 +73,9 @@ static void steal(int fd, uint64_t r)
 	use(mine);
 	if (is_xdp(mine)) {
 		sockets++;
-		for (int i = 0; i < 20; i++) {
+		if (r & 8)
+			until_detaching(r >> 4);
+		else for (int i = 0; i < 20; i++) {
 			usleep((useconds_t)(r % 4 * 2000));
 			use(mine);
 		}
@@ -129,6 +145,7 @@ int main(int argc, char **argv)
 	for (end = now_ms() + SECONDS * 1000; now_ms() < end; tries++)
 		if (!paste_attach(p.fd, "stack:eth0")) {
 			worked++;
+			detached++;
 			t_eq(paste_detach(p.fd, "stack:eth0"), 0);
 		}
 	stop = true;

@@ -17,8 +17,8 @@ static struct socket sock;
 static struct file file;
 static struct file *installed;
 static int mapped, pinned, released;
-static bool gone;		/* released once: there is no sock in it any more */
 static bool kept;		/* another thread takes the descriptor it finds */
+static bool closing;		/* and closes it when its owner is just about to */
 static struct net_device dev;
 static struct pst_region region;
 
@@ -33,21 +33,13 @@ static int getsockopt_xdp(struct socket *s, int level, int name, sockopt_t *opt)
 	return 0;
 }
 
-static int release_xdp(struct socket *s)
-{
-	released += !gone;
-	gone = true;
-	return 0;
-}
-
 static const struct proto_ops ops = {
-	.setsockopt = setsockopt_xdp, .getsockopt_iter = getsockopt_xdp, .release = release_xdp,
+	.setsockopt = setsockopt_xdp, .getsockopt_iter = getsockopt_xdp,
 };
 
 int sock_create(int family, int type, int protocol, struct socket **res)
 {
 	sock = (struct socket) { .sk = &xs.sk, .ops = &ops };
-	gone = false;
 	*res = &sock;
 	return 0;
 }
@@ -59,13 +51,22 @@ struct file *sock_alloc_file(struct socket *s, int flags, const char *name)
 	return &file;
 }
 
-/* A pinnable mapping's, or the socket's. */
+/* A pinnable mapping's, or the socket's, whose release waits until the process is in user space again. */
 void fput(struct file *f)
 {
 	if (f != &file)
 		mock_free(f);
-	else if (!--f->count)
-		release_xdp(&sock);
+	else
+		f->count--;
+}
+
+/* Releases the socket if it is the last. */
+void __fput_sync(struct file *f)
+{
+	assert_ptr_equal(f, &file);
+	if (closing)
+		fput(f);
+	released += !--f->count;
 }
 
 int get_unused_fd_flags(int flags) { return FD; }
@@ -116,7 +117,7 @@ static int setup(void **state)
 	mock_setup(state);
 	offsets.rx = offsets.fr = usual;
 	released = 0;
-	kept = false;
+	kept = closing = false;
 	region.bufs.n = 100;
 	return 0;
 }
@@ -170,7 +171,7 @@ static void must_open(struct pst_xsk *xsk)
 		abort();
 }
 
-/* At once, or whoever has the file too would find a socket that is none any more. */
+/* At once, and not before whoever has the file too has closed it. */
 static void closed(void **state)
 {
 	struct pst_xsk first, second = {};
@@ -178,7 +179,6 @@ static void closed(void **state)
 	must_open(&first);
 	pst_xsk_close(&first);
 	assert_int_equal(released, 1);
-	assert_int_equal(file.count, 0);
 	pst_xsk_close(&first);
 	assert_int_equal(released, 1);
 
@@ -194,7 +194,12 @@ static void closed(void **state)
 	assert_int_equal(bind_xsk(&second, &dev, 1, &first, 0), 0);
 	pst_xsk_close(&first);
 	assert_int_equal(released, 2);
-	fput(&file);
+	assert_int_equal(file.count, 1);
+
+	must_open(&first);
+	assert_int_equal(bind_xsk(&second, &dev, 1, &first, 0), 0);
+	closing = true;
+	pst_xsk_close(&first);
 	assert_int_equal(released, 3);
 }
 

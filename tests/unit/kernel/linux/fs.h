@@ -31,6 +31,7 @@ static inline struct file *get_file(struct file *file)
 
 /* The tests' part. */
 void fput(struct file *file);
+void __fput_sync(struct file *file);
 int get_unused_fd_flags(int flags);
 void fd_install(unsigned int fd, struct file *file);
 int close_fd(unsigned int fd);
