@@ -24,6 +24,16 @@ static void finish_open(bool done)
 		close(fd);
 }
 
+static int run_register_one(void)
+{
+	struct nmreq_register want = {
+		.nr_mode = NR_REG_ONE_NIC, .nr_ringid = 1, .nr_tx_slots = 16, .nr_rx_slots = 16,
+		.nr_tx_rings = 2, .nr_rx_rings = 2,
+	};
+
+	return port_ioctl(fd, NETMAP_REQ_REGISTER, "stack:made", &want);
+}
+
 /* As netmap's older interface has it. */
 static int run_regif(void)
 {
@@ -104,43 +114,14 @@ static int run_fd_reg(void)
 	return port_register(&p, sock[0]);
 }
 
-/* A connection of @proto, which the lab's kernels have. */
-static void prepare_inet(int proto)
+static void prepare_udp6(void)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, proto);
-	int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, proto);
-	socklen_t len = sizeof(a);
-	int server;
-
-	t_must(l >= 0 && other >= 0);
-	t_must(!bind(l, (void *)&a, len) && !listen(l, 1) && !getsockname(l, (void *)&a, &len));
-	t_must(!connect(other, (void *)&a, len));
-	server = accept4(l, NULL, NULL, SOCK_CLOEXEC);
-	t_must(server >= 0);
-	close(l);
-	one_pair(server, other);
+	udp_pair(AF_INET6);
 }
 
-static void prepare_ipv6(void)
+static void prepare_listener6(void)
 {
-	uint16_t number;
-	int l = tcp_listen(AF_INET6, &number), other = tcp_connect(AF_INET6, number);
-	int server = accept4(l, NULL, NULL, SOCK_CLOEXEC);
-
-	t_must(server >= 0);
-	close(l);
-	one_pair(server, other);
-}
-
-static void prepare_mptcp(void)
-{
-	prepare_inet(IPPROTO_MPTCP);
-}
-
-static void prepare_sctp(void)
-{
-	prepare_inet(IPPROTO_SCTP);
+	listen_on(AF_INET6);
 }
 
 static int run_fd_reg_by_queue(void)
@@ -208,6 +189,55 @@ static void finish_growth(bool done)
 	close_pairs(done);
 }
 
+/* Closing cannot fail: the last descriptor takes the port with it, its sockets are ordinary ones then. */
+static void register_with_made(void)
+{
+	prepare_fd();
+	t_must(!run_register());
+	t_must(!port_ioctl(fd, NETMAP_REQ_PST_FD_REG, "", &(struct nmreq_pst_fd_reg) { .fd = (uint32_t)sock[0] }));
+}
+
+#define PREPARE_CLOSE(what)			\
+static void prepare_close_ ## what(void)	\
+{						\
+	prepare_ ## what();			\
+	register_with_made();			\
+}
+PREPARE_CLOSE(unix)
+PREPARE_CLOSE(mptcp)
+PREPARE_CLOSE(sctp)
+PREPARE_CLOSE(udp)
+PREPARE_CLOSE(listener)
+
+static int run_close(void)
+{
+	return close(fd);
+}
+
+/* What came before may have been the port's already. */
+static void finish_close(bool done)
+{
+	char text[16] = "";
+	ssize_t n;
+
+	t_true(done);
+	t_eq(send(peer[0], "late", 4, 0), 4);
+	do
+		n = silent(sock[0], 3000) ? 0 : recv(sock[0], text, sizeof(text), 0);
+	while (n == 5);
+	t_must(n >= 4);
+	t_true(!memcmp(text + n - 4, "late", 4));
+	t_eq(send(sock[0], "answer", 6, 0), 6);
+	t_eq(read_n(peer[0], text, 6, 3000), 6);
+	close_pairs(done);
+}
+
+static void finish_close_listener(bool done)
+{
+	t_true(done);
+	finish_listener(false);
+}
+
 static bool loads_program(const struct request *r)
 {
 	(void)r;
@@ -230,11 +260,19 @@ static const struct request requests[] = {
 	{ "FD_REG of an MPTCP socket", prepare_mptcp, run_fd_reg, finish_fd_reg },
 	{ "FD_REG of an SCTP socket", prepare_sctp, run_fd_reg, finish_fd_reg },
 	{ "FD_REG of a UDP socket", prepare_udp, run_fd_reg, finish_fd_reg },
+	{ "FD_REG of an IPv6 UDP socket", prepare_udp6, run_fd_reg, finish_fd_reg },
 	{ "FD_REG of a listener", prepare_listener, run_fd_reg, finish_listener },
+	{ "FD_REG of an IPv6 listener", prepare_listener6, run_fd_reg, finish_listener },
 	{ "FD_REG of a high number", prepare_growth, run_growth, finish_growth },
 	{ "REGISTER in memory of the application", prepare_fd, run_extmem, close_fd },
 	{ "REGISTER", prepare_fd, run_register, close_fd },
+	{ "REGISTER of one ring", prepare_fd, run_register_one, close_fd },
 	{ "NIOCREGIF", prepare_fd, run_regif, close_fd },
+	{ "close with a Unix stream", prepare_close_unix, run_close, finish_close },
+	{ "close with an MPTCP socket", prepare_close_mptcp, run_close, finish_close },
+	{ "close with an SCTP socket", prepare_close_sctp, run_close, finish_close },
+	{ "close with a UDP socket", prepare_close_udp, run_close, finish_close },
+	{ "close with a listener", prepare_close_listener, run_close, finish_close_listener },
 };
 
 int main(int argc, char **argv)

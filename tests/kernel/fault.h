@@ -12,7 +12,6 @@
 #define FAULT_H
 
 #include <dirent.h>
-#include <sched.h>
 #include <sys/syscall.h>
 #include "port.h"
 #include "supply.h"
@@ -281,28 +280,87 @@ static void prepare_unix(void)
 	one_pair(s[0], s[1]);
 }
 
+/* A bound one on loopback, and where it is. */
+static int udp_bound(int family, struct sockaddr_in6 *at, socklen_t *len)
+{
+	struct sockaddr_in a4 = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int s = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	*at = (struct sockaddr_in6) { .sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT };
+	*len = family == AF_INET6 ? sizeof(*at) : sizeof(a4);
+	if (family == AF_INET)
+		memcpy(at, &a4, sizeof(a4));
+	t_must(s >= 0 && !bind(s, (void *)at, *len) && !getsockname(s, (void *)at, len));
+	return s;
+}
+
+static void udp_pair(int family)
+{
+	struct sockaddr_in6 here, there;
+	socklen_t len;
+	int server = udp_bound(family, &here, &len), other = udp_bound(family, &there, &len);
+
+	t_must(!connect(other, (void *)&here, len) && !connect(server, (void *)&there, len));
+	one_pair(server, other);
+}
+
 static void prepare_udp(void)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int server = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	int other = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	socklen_t len = sizeof(a);
+	udp_pair(AF_INET);
+}
 
-	t_must(server >= 0 && other >= 0);
-	t_must(!bind(server, (void *)&a, len) && !getsockname(server, (void *)&a, &len));
-	t_must(!connect(other, (void *)&a, len) && !getsockname(other, (void *)&a, &len));
-	t_must(!connect(server, (void *)&a, len));
+/* A connection of @proto, which the lab's kernels have. */
+static void prepare_inet(int proto)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, proto);
+	int other = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, proto);
+	socklen_t len = sizeof(a);
+	int server;
+
+	t_must(l >= 0 && other >= 0);
+	t_must(!bind(l, (void *)&a, len) && !listen(l, 1) && !getsockname(l, (void *)&a, &len));
+	t_must(!connect(other, (void *)&a, len));
+	server = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+	t_must(server >= 0);
+	close(l);
 	one_pair(server, other);
+}
+
+static void prepare_ipv6(void)
+{
+	uint16_t number;
+	int l = tcp_listen(AF_INET6, &number), other = tcp_connect(AF_INET6, number);
+	int server = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+
+	t_must(server >= 0);
+	close(l);
+	one_pair(server, other);
+}
+
+static void prepare_mptcp(void)
+{
+	prepare_inet(IPPROTO_MPTCP);
+}
+
+static void prepare_sctp(void)
+{
+	prepare_inet(IPPROTO_SCTP);
+}
+
+static void listen_on(int family)
+{
+	uint16_t number;
+
+	sock[0] = tcp_listen(family, &number);
+	peer[0] = tcp_connect(family, number);
+	for (int i = 1; i < SOCKS; i++)
+		sock[i] = peer[i] = -1;
 }
 
 static void prepare_listener(void)
 {
-	uint16_t number;
-
-	sock[0] = tcp_listen(AF_INET, &number);
-	peer[0] = tcp_connect(AF_INET, number);
-	for (int i = 1; i < SOCKS; i++)
-		sock[i] = peer[i] = -1;
+	listen_on(AF_INET);
 }
 
 /* The connection that waits comes by a slot, once it can, or by accept(). */

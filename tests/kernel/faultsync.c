@@ -5,8 +5,10 @@
  *
  * [debug checked timeout=240]
  *
- * fault.h tells how; other requests have fault.c.  With an argument only the syncs whose names begin so.
+ * fault.h tells how; other requests have fault.c.  With an argument only the syncs whose names begin so.  tests/net/fault.py
+ * gives the sync with a NIC one that does zero copy, and a peer behind it.
  */
+#include "far.h"
 #include "fault.h"
 
 #define BYTES		6000		/* each way on each connection of a sync */
@@ -149,12 +151,49 @@ static void collect_early(char *text)
 	t_eq(n, 5);
 }
 
-/* A stream that only copies. */
+/* What only copies. */
+static void register_and_reply(void)
+{
+	t_must(!port_register(&p, sock[0]));
+	put_reply(0);
+}
+
 static void prepare_unix_sync(void)
 {
 	prepare_unix();
-	t_must(!port_register(&p, sock[0]));
-	put_reply(0);
+	register_and_reply();
+}
+
+static void prepare_mptcp_sync(void)
+{
+	prepare_mptcp();
+	register_and_reply();
+}
+
+static void prepare_sctp_sync(void)
+{
+	prepare_sctp();
+	failed_before = port_stats(&p).counters.tx_failed;
+	register_and_reply();
+}
+
+/* What the first peer gets within @ms, at most @max bytes, while the port is synced. */
+static size_t read_syncing(char *got, size_t max, int ms)
+{
+	uint64_t end = now_ms() + (uint64_t)ms * t_slower();
+	size_t n = 0;
+
+	while (n < max && now_ms() < end) {
+		ssize_t more = recv(peer[0], got + n, max - n, MSG_DONTWAIT);
+
+		if (more > 0) {
+			n += (size_t)more;
+			continue;
+		}
+		port_sync(&p);
+		usleep(1000);
+	}
+	return n;
 }
 
 static void finish_unix_sync(bool done)
@@ -163,10 +202,40 @@ static void finish_unix_sync(bool done)
 
 	t_true(done);
 	collect_early(got);
-	for (int i = 0; i < 100 && silent(peer[0], 10); i++)
-		port_sync(&p);
-	t_eq(read_n(peer[0], got, BYTES, 3000), BYTES);
+	t_eq(read_syncing(got, BYTES, 3000), BYTES);
 	t_true(!memcmp(got, sent[0][1], BYTES));
+	close_pairs(done);
+}
+
+/* What MPTCP has taken, but had no memory to send, waits in it until something else is sent or received. */
+static void finish_mptcp_sync(bool done)
+{
+	static char got[BYTES + 1];
+
+	t_true(done);
+	collect_early(got);
+	port_put(&p, sock[0], "!", 1);
+	t_eq(read_syncing(got, BYTES + 1, 3000), BYTES + 1);
+	t_true(!memcmp(got, sent[0][1], BYTES) && got[BYTES] == '!');
+	close_pairs(done);
+}
+
+/* A message that finds no memory is refused, or waits, if need be for SCTP's timer (3 s). */
+static void finish_sctp_sync(bool done)
+{
+	static char got[BYTES];
+	size_t n = 0, refused = 0;
+
+	t_true(done);
+	collect_early(got);
+	for (int i = 0; i < 100; i++) {
+		n += read_syncing(got + n, BYTES - n, 100);
+		refused = (port_stats(&p).counters.tx_failed - failed_before) * BYTES / 2;
+		if (n + refused == BYTES)
+			break;
+	}
+	t_eq(n + refused, BYTES);
+	t_true(!memcmp(got, sent[0][1], n) || (n == BYTES / 2 && !memcmp(got, sent[0][1] + n, n)));
 	close_pairs(done);
 }
 
@@ -220,22 +289,10 @@ static void finish_full(bool done)
 {
 	static char got[FILL_MAX + REPLIES * BYTES];
 	size_t all = filled + (size_t)REPLIES * BYTES;
-	uint64_t end = now_ms() + 10000 * t_slower();
-	size_t n = 0;
 
 	t_true(done);
 	t_eq(port_collect(&p, sock[0], got, 1, 3000), -1000 - EAGAIN);
-	while (n < all && now_ms() < end) {
-		ssize_t more = recv(peer[0], got + n, sizeof(got) - n, MSG_DONTWAIT);
-
-		if (more > 0) {
-			n += (size_t)more;
-			continue;
-		}
-		port_sync(&p);
-		usleep(1000);
-	}
-	t_eq(n, all);
+	t_eq(read_syncing(got, all, 10000), all);
 	for (int i = 0; i < REPLIES; i++)
 		t_true(!memcmp(got + filled + i * BYTES, sent[0][1], BYTES));
 	close_pairs(done);
@@ -260,6 +317,87 @@ static void finish_udp_sync(bool done)
 		t_eq(recv(peer[0], got, BYTES, 0), BYTES / 4);
 		t_true(!memcmp(got, sent[0][1], BYTES / 4));
 	}
+	close_pairs(done);
+}
+
+/* Several to each of several peers, who are named in the slots; and several from them, with where they are. */
+static struct sockaddr_in6 peer_at[SOCKS];
+
+static void put_datagram(int to, const char *data)
+{
+	struct netmap_slot *s = &p.tx->slot[p.tx->head];
+	const struct sockaddr_in *a = (void *)&peer_at[to];
+	struct nm_pst_addr addr = { .family = AF_INET, .port = a->sin_port };
+
+	memcpy(addr.addr, &a->sin_addr, 4);
+	t_must(!nm_ring_empty(p.tx));
+	s->fd = sock[0];
+	s->offset = sizeof(addr);
+	s->len = sizeof(addr) + BYTES / 4;
+	s->flags = NS_PST_TO;
+	memcpy(slot_data(p.tx, s), data, BYTES / 4);
+	nm_pst_setaddr(NETMAP_BUF(p.tx, s->buf_idx), s, &addr);
+	p.tx->head = p.tx->cur = nm_ring_next(p.tx, p.tx->head);
+}
+
+static void prepare_addressed_sync(void)
+{
+	struct sockaddr_in6 here;
+	socklen_t len;
+
+	sock[0] = udp_bound(AF_INET, &here, &len);
+	t_must(!port_register(&p, sock[0]));
+	for (int i = 1; i < SOCKS; i++)
+		sock[i] = -1;
+	failed_before = port_stats(&p).counters.tx_failed;
+	for (int i = 0; i < SOCKS; i++) {
+		peer[i] = udp_bound(AF_INET, &peer_at[i], &len);
+		t_must(!connect(peer[i], (void *)&here, len));
+		for (int k = 0; k < 2; k++) {
+			t_must(send(peer[i], sent[i][0] + k, 100, 0) == 100);
+			put_datagram(i, sent[i][1] + k);
+		}
+	}
+}
+
+static void take_datagram(unsigned int *seen)
+{
+	struct netmap_slot *s = port_next(&p, 1000);
+	struct nm_pst_addr from;
+
+	t_must(s);
+	if (s->flags & NS_PST_EVENT) {
+		t_eq(s->err, EAGAIN);
+	} else {
+		t_eq(slot_len(s), 100);
+		t_must(s->flags & NS_PST_FROM);
+		nm_pst_getaddr(NETMAP_BUF(p.rx, s->buf_idx), s, &from);
+		for (int i = 0; i < SOCKS; i++)
+			for (int k = 0; k < 2; k++)
+				if (from.port == ((struct sockaddr_in *)&peer_at[i])->sin_port &&
+				    !memcmp(slot_data(p.rx, s), sent[i][0] + k, 100))
+					*seen |= 1u << (2 * i + k);
+	}
+	paste_rx_release(p.rx);
+}
+
+/* What has come is shown, all of it; what is sent arrives, but for what is counted as refused. */
+static void finish_addressed_sync(bool done)
+{
+	static char got[BYTES];
+	unsigned int seen = 0;
+	uint64_t arrived = 0;
+
+	t_true(done);
+	for (int i = 0; i < 20 && seen != (1u << 2 * SOCKS) - 1; i++)
+		take_datagram(&seen);
+	t_eq(seen, (1u << 2 * SOCKS) - 1);
+	for (int i = 0; i < SOCKS; i++)
+		for (; !silent(peer[i], 20); arrived++) {
+			t_eq(recv(peer[i], got, BYTES, 0), BYTES / 4);
+			t_true(!memcmp(got, sent[i][1], BYTES / 4) || !memcmp(got, sent[i][1] + 1, BYTES / 4));
+		}
+	t_eq(arrived + port_stats(&p).counters.tx_failed - failed_before, 2 * SOCKS);
 	close_pairs(done);
 }
 
@@ -297,67 +435,55 @@ static void finish_closing_sync(bool done)
 
 /* ---------------------------------------------------------------- a NIC with a peer */
 
-/*
- * The peer of one connection through an attached veth is a process in a network namespace of
- * its own; a byte in its pipe has it send and expect a stream, and it answers with a byte.
- */
-static int to_peer, from_peer, by_nic;
+/* The peer of one connection through an attached veth: a byte has it send and expect a stream, and it answers with a byte. */
+static struct far far;
+static uint16_t far_port;
+static int by_nic = -1;
 
-static void peer_process(int in, int out, uint16_t number)
+static void peer_there(int in, int out)
 {
-	struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(number) };
 	static char got[BYTES];
 	char c = 0;
 	int s;
 
-	t_must(!unshare(CLONE_NEWNET) && write(out, &c, 1) == 1 && read(in, &c, 1) == 1);
-	shell("ip addr add 10.98.0.2/24 dev fault%d; ip link set fault1 up; ethtool -K fault1 tx off > /dev/null", 1);
-	inet_pton(AF_INET, "10.98.0.1", &a.sin_addr);
-	s = socket(AF_INET, SOCK_STREAM, 0);
-	t_must(s >= 0 && !connect(s, (void *)&a, sizeof(a)));
+	close(p.fd);		/* its end is not to be the port's */
+	s = far_connect(far_port);
 	while (read(in, &c, 1) == 1) {
 		t_must(write(s, sent[0][0], BYTES) == BYTES);
 		c = read_n(s, got, BYTES, 20000) == BYTES && !memcmp(got, sent[0][1], BYTES);
 		t_must(write(out, &c, 1) == 1);
 	}
-	exit(t_end());
 }
 
-static int listen_any(uint16_t *number)
+/* The same with a server on this machine's host, behind eth0, at @at; it has another connection instead of the pipes. */
+static void host_as_peer(const char *at)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET };
-	socklen_t len = sizeof(a);
-	int l = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	char address[16];
 
-	t_must(l >= 0 && !bind(l, (void *)&a, len) && !listen(l, 1) && !getsockname(l, (void *)&a, &len));
-	*number = ntohs(a.sin_port);
-	return l;
+	t_must(sscanf(at, "%15[0-9.]:%hu", address, &a.sin_port) == 2);
+	a.sin_port = htons(a.sin_port);
+	a.sin_addr.s_addr = inet_addr(address);
+	far = (struct far){ .pid = -1, .to = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0) };
+	far.from = far.to;
+	by_nic = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	t_must(far.to >= 0 && by_nic >= 0);
+	t_must(!connect(far.to, (void *)&a, sizeof(a)) && !connect(by_nic, (void *)&a, sizeof(a)));
+	t_must(!as_errno(paste_attach_region(p.fd, "stack:eth0", p.reg.nr_mem_id)));
+	t_must(!port_register(&p, by_nic));
 }
 
 static void nic_with_peer(void)
 {
-	int in[2], out[2], l;
-	uint16_t number;
-	pid_t pid;
-	char c;
+	const char *host = getenv("PASTE_FAULT_HOST");
+	int l;
 
-	l = listen_any(&number);
-	t_must(!pipe2(in, O_CLOEXEC) && !pipe2(out, O_CLOEXEC));
-	pid = fork();
-	if (!pid) {
-		close(in[1]);
-		close(p.fd);	/* its end is not to be the port's */
-		peer_process(in[0], out[1], number);
-	}
-	close(in[0]);
-	close(out[1]);
-	to_peer = in[1];
-	from_peer = out[0];
-	t_must(read(from_peer, &c, 1) == 1);
-	shell("ip link add fault0 type veth peer name fault1 netns %d && ip addr add 10.98.0.1/24 dev fault0 && "
-	      "ip link set fault0 up && ethtool -K fault0 tx off > /dev/null", pid);
+	if (host)
+		return host_as_peer(host);
+	l = far_listen(&far_port);
+	far = far_make("fault", peer_there);
 	t_must(!as_errno(paste_attach_region(p.fd, "stack:fault0", p.reg.nr_mem_id)));
-	t_must(write(to_peer, &c, 1) == 1);
+	far_go(&far);
 	by_nic = accept4(l, NULL, NULL, SOCK_CLOEXEC);
 	close(l);
 	t_must(by_nic >= 0 && !port_register(&p, by_nic));
@@ -365,12 +491,10 @@ static void nic_with_peer(void)
 
 static void prepare_nic_sync(void)
 {
-	char c = 0;
-
-	if (!to_peer)
+	if (!far.pid)
 		nic_with_peer();
 	sock[0] = by_nic;
-	t_must(write(to_peer, &c, 1) == 1);
+	far_go(&far);
 	usleep(20000);			/* for frames to be there */
 	put_reply(0);
 }
@@ -382,9 +506,9 @@ static void finish_nic_sync(bool done)
 
 	t_true(done);
 	collect_streams(1);
-	for (int i = 0; i < 100 && poll(&(struct pollfd) { .fd = from_peer, .events = POLLIN }, 1, 100) == 0; i++)
+	for (int i = 0; i < 100 && poll(&(struct pollfd) { .fd = far.from, .events = POLLIN }, 1, 100) == 0; i++)
 		port_sync(&p);
-	t_must(read(from_peer, &ok, 1) == 1);
+	t_must(read(far.from, &ok, 1) == 1);
 	t_true(ok);
 }
 
@@ -399,9 +523,12 @@ static const struct request requests[] = {
 	{ "NIOCTXSYNC", prepare_sync, run_txsync, finish_sync },
 	{ "NIOCRXSYNC", prepare_sync, run_rxsync, finish_rxsync },
 	{ "sync of a Unix stream", prepare_unix_sync, run_sync, finish_unix_sync },
+	{ "sync of an MPTCP socket", prepare_mptcp_sync, run_sync, finish_mptcp_sync },
+	{ "sync of an SCTP socket", prepare_sctp_sync, run_sync, finish_sctp_sync },
 	{ "sync of a full socket", prepare_full, run_sync, finish_full },
 	{ "sync of a full Unix stream", prepare_full_unix, run_sync, finish_full },
 	{ "sync of a UDP socket", prepare_udp_sync, run_sync, finish_udp_sync },
+	{ "sync of a UDP socket with many peers", prepare_addressed_sync, run_sync, finish_addressed_sync },
 	{ "sync that accepts", prepare_accept, run_sync, finish_accept },
 	{ "sync that closes", prepare_closing_sync, run_sync, finish_closing_sync },
 	{ "sync with a NIC", prepare_nic_sync, run_sync, finish_nic_sync },	/* its connection stays */
@@ -409,14 +536,13 @@ static const struct request requests[] = {
 
 int main(int argc, char **argv)
 {
+	system("modprobe -q sctp");
 	fill_sent();
 	fault_begin();
 	fault_all(requests, sizeof(requests) / sizeof(*requests), argc, argv);
-	if (to_peer) {
-		close(to_peer);
-		close(by_nic);
-		wait(NULL);
-	}
+	if (far.pid > 0)
+		far_end(&far);
+	close(by_nic);
 	port_close(&p);
 	return t_end();
 }
