@@ -2,12 +2,12 @@
 /*
  * passed: a port opened by root and passed over a Unix socket serves a process without
  * privileges: it maps it, registers its own listener, and its connections are accepted and
- * closed by its own syncs only, in its own table of descriptors.
+ * closed by its own syncs only, in its own table of descriptors; over loopback and through a NIC.
  *
  * [short]
  */
 #include <grp.h>
-#include "port.h"
+#include "far.h"
 
 static void send_fd(int to, int fd)
 {
@@ -57,7 +57,7 @@ static uint16_t get(int from)
 /*
  * The process without privileges.  It serves one connection, when told to.
  */
-static void serve(int unix_sock)
+static void serve(int unix_sock, bool by_nic)
 {
 	struct port p = { .name = "stack:passed", .fd = receive_fd(unix_sock) };
 	int l, fd;
@@ -73,7 +73,7 @@ static void serve(int unix_sock)
 	p.nifp = NETMAP_IF(p.mem, get(unix_sock));
 	p.rx = port_rx(&p, 0);
 	p.tx = port_tx(&p, 0);
-	l = tcp_listen(AF_INET, &number);
+	l = by_nic ? far_listen(&number) : tcp_listen(AF_INET, &number);
 	t_ok(port_register(&p, l));
 	put(unix_sock, number);
 
@@ -95,7 +95,16 @@ static void serve(int unix_sock)
 	exit(t_end());
 }
 
-int main(void)
+static void idle(int in, int out)
+{
+	char c;
+
+	(void)out;
+	t_eq(read(in, &c, 1), 0);
+}
+
+/* @far: where connections come from, through a NIC; NULL: loopback. */
+static void pass_on(const struct far *far)
 {
 	int pair[2], status = -1, peer;
 	uint16_t number;
@@ -108,17 +117,19 @@ int main(void)
 	t_must(child >= 0);
 	if (!child) {
 		close(pair[0]);
-		serve(pair[1]);
+		serve(pair[1], far);
 	}
 	close(pair[1]);
 	port_make(&p, "stack:passed", 64, 0);
+	if (far)
+		t_must(!paste_attach(p.fd, "stack:passed0"));
 	send_fd(pair[0], p.fd);
 	put(pair[0], (uint16_t)(p.size / 4096));
 	put(pair[0], (uint16_t)p.reg.nr_offset);
 	number = get(pair[0]);
 
 	t_note("a connection is not for the process that has merely opened the port");
-	peer = tcp_connect(AF_INET, number);
+	peer = far ? far_connected(far, number) : tcp_connect(AF_INET, number);
 	t_eq(write(peer, "data", 4), 4);
 	t_true(!port_next(&p, 200));
 	t_eq(port_stats(&p).counters.accepted, 0);
@@ -134,6 +145,19 @@ int main(void)
 	t_eq(read(peer, data, 1), 0);
 	close(peer);
 	t_true(port_stats(&p).counters.closed == 1);
+	if (far)
+		t_le(2, port_stats(&p).counters.nic_frames);
 	port_close(&p);
+}
+
+int main(void)
+{
+	struct far far;
+
+	pass_on(NULL);
+	far = far_make("passed", idle);
+	far_go(&far);
+	pass_on(&far);
+	far_end(&far);
 	return t_end();
 }

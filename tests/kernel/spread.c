@@ -3,10 +3,10 @@
  * spread: an echo server with several rings in one thread, for tests of which ring a
  * connection gets and which queue serves which ring.  [not a test]
  *
- *	spread PORT RINGS TCP-PORT FLAGS IF [FIRST COUNT]
+ *	spread PORT RINGS 4|6 TCP-PORT FLAGS IF [FIRST COUNT]
  *
  * It opens stack port PORT with RINGS rings, attaches IF (queues FIRST to FIRST + COUNT - 1,
- * or all), and registers a listener with FLAGS (PST_FD_*).  Then each line on stdin is
+ * or all), and registers a listener over IPv4 or IPv6 with FLAGS (PST_FD_*).  Then each line on stdin is
  * answered by one: counters by ring, and of each open connection its ring and the NAPI id
  * that its packets come through.
  */
@@ -67,14 +67,15 @@ static void echo(const struct port *p, uint32_t i)
 	}
 }
 
-static int listen_on(uint16_t tcp_port)
+static int listen_on(bool ipv6, uint16_t tcp_port)
 {
+	struct sockaddr_in6 any6 = { .sin6_family = AF_INET6, .sin6_port = htons(tcp_port) };
 	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(tcp_port) };
-	int one = 1, s = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	int one = 1, s = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
 
 	t_must(s >= 0);
 	t_ok(setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)));
-	t_ok(bind(s, (struct sockaddr *)&any, sizeof(any)));
+	t_ok(bind(s, ipv6 ? (void *)&any6 : (void *)&any, ipv6 ? sizeof(any6) : sizeof(any)));
 	t_ok(listen(s, 128));
 	return s;
 }
@@ -89,17 +90,17 @@ int main(int argc, char **argv)
 	struct port p;
 	int err;
 
-	t_must(argc == 6 || argc == 8);
+	t_must(argc == 7 || argc == 9);
 	rings = (uint32_t)atoi(argv[2]);
 	want.nr_tx_rings = want.nr_rx_rings = (uint16_t)rings;
 	memset(ring_of, -1, sizeof(ring_of));
 	t_must(!port_open(&p, argv[1], &want));
-	if (argc == 6)
-		err = paste_attach(p.fd, argv[5]);
+	if (argc == 7)
+		err = paste_attach(p.fd, argv[6]);
 	else
-		err = paste_attach_queues(p.fd, argv[5], (uint16_t)atoi(argv[6]), (uint16_t)atoi(argv[7]));
-	reg.fd = (uint32_t)listen_on((uint16_t)atoi(argv[3]));
-	reg.flags = (uint32_t)atoi(argv[4]);
+		err = paste_attach_queues(p.fd, argv[6], (uint16_t)atoi(argv[7]), (uint16_t)atoi(argv[8]));
+	reg.fd = (uint32_t)listen_on(atoi(argv[3]) == 6, (uint16_t)atoi(argv[4]));
+	reg.flags = (uint32_t)atoi(argv[5]);
 	if (!err && port_ioctl(p.fd, NETMAP_REQ_PST_FD_REG, p.name, &reg))
 		err = -errno;
 	printf("{\"err\": \"%s\"}\n", err ? strerrorname_np(-err) : "");

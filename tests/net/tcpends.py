@@ -410,6 +410,79 @@ def test_resets():
              reset_in_last_ack, reset_in_last_ack_closed, reset_in_time_wait, blind_attacks)
 
 
+def closed_with_bytes_unread(c):
+    """
+    Closing while bytes wait that nobody has read sends RST instead of FIN, but by a slot, which drops them: the RST could take
+    a reply with it. Nobody is there any more.
+    """
+    c.open()
+    c.app("pause")
+    c.send("PA", b"unread")
+    c.expect("A", ack=7)
+    c.app("close")
+    c.expect("FA" if c.server.way == "listener" else "RA", seq=1)
+    c.send("PA", b"?")
+    c.expect("R")
+    c.silence(0.5)
+
+
+def aborted(c):
+    """SO_LINGER with 0 seconds: closing sends RST, behind what was sent before; nobody is there any more."""
+    c.open()
+    c.app("write 100")
+    c.gather(100)
+    c.app("next")
+    c.expect("RA", seq=101)
+    c.send("PA", b"?")
+    c.expect("R")
+    c.silence(0.5)
+
+
+def aborted_with_bytes_queued(c):
+    """What has not been sent by then is not sent any more."""
+    c.open(win=1000)
+    c.app("write 5000")
+    c.gather(1000, ack=False)
+    c.app("next")
+    c.expect("RA", seq=lambda n: 1001 <= n <= 5001)
+    c.silence(1.0)
+
+
+def aborted_in_close_wait(c):
+    """The same after the peer's FIN (CLOSE_WAIT)."""
+    c.open()
+    c.send("FA")
+    c.expect("A", ack=2)
+    c.app("end", "eos")
+    c.app("next")
+    c.expect("RA", seq=1)
+    c.silence(0.5)
+
+
+def aborted_in_fin_wait(c):
+    """The same after our own FIN (FIN_WAIT_2)."""
+    c.open()
+    c.app("shut")
+    c.expect("FA", seq=1)
+    c.send("A")
+    c.drain(0.1)
+    c.app("next")
+    c.expect("RA", seq=2)
+    c.send("FA")
+    c.expect("R")
+    c.silence(0.5)
+
+
+ABORTS = (closed_with_bytes_unread, aborted, aborted_with_bytes_queued, aborted_in_close_wait, aborted_in_fin_wait)
+
+
+# [short nics=3 timeout=120]
+def test_aborts():
+    """Resets that the application causes, over IPv4 and IPv6: bytes unread when it closes, SO_LINGER."""
+    each_way(*ABORTS)
+    each_way(*ABORTS, family=6)
+
+
 # [short nics=3 timeout=120]
 def test_without_a_connection():
     """FIN and RST where there is no connection yet, or not any more: LISTEN, SYN_RECV, CLOSED."""
