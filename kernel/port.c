@@ -185,10 +185,6 @@ static bool look_after(struct pst_ring *ring, unsigned long stall)
 }
 
 /*
- * What no event announces: buffers that TCP has let go of, sockets that were
- * closed, a NIC that waits for buffers, and an application that does not come.
- */
-/*
  * Buffers are out while nobody syncs: they may be in packets that wait for an idle CPU to free
  * them.  Or for a peer, so that it is asked less and less often.
  */
@@ -201,6 +197,10 @@ static void free_deferred(struct pst_port *port)
 	port->deferred_next = jiffies + port->deferred_pause;
 }
 
+/*
+ * What no event announces: buffers that TCP has let go of, sockets that were
+ * closed, a NIC that waits for buffers, and an application that does not come.
+ */
 static void housekeeping(struct work_struct *work)
 {
 	struct pst_port *port = container_of(to_delayed_work(work), struct pst_port,

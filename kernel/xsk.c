@@ -344,8 +344,8 @@ static void drop_now(struct work_struct *work)
 }
 
 /*
- * fput() leaves the rest of what is the last one to when the process returns to user space, and it
- * waits for the memory (pst_nic_detach()) before that; so a kernel thread does it.
+ * The last fput() leaves the release to when the process returns to user space; but before that
+ * the process waits for the memory (reclaim() in nic.c).  So a kernel thread does it.
  */
 static void drop_file(struct file *file)
 {
